@@ -1,0 +1,53 @@
+"""What can go wrong, told so that the reader can mend it.
+
+Exit codes: 2 where the request or the data is wrong (`RequestError`), 1 where the work itself failed (`RunError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class AutounetError(ValueError):
+    """Base of every error meant for a user; the command line prints it without a traceback."""
+
+    exit_code = 1
+
+
+class RequestError(AutounetError):
+    """The request cannot be carried out as it stands: an option, a name, a file or the data is wrong."""
+
+    exit_code = 2
+
+
+class RunError(AutounetError):
+    """The request was sound, but the work failed on the way."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a dataset.
+
+    Attributes:
+        case: The case it concerns, or `-` for the dataset as a whole.
+        file: The file it was found in.
+        what: What is wrong, with the offending value.
+        remedy: What the user can do about it.
+    """
+
+    case: str
+    file: str
+    what: str
+    remedy: str
+
+
+class DataError(RequestError):
+    """A dataset has problems; all of them at once, so that they can be mended in one go."""
+
+    def __init__(self, dataset: str, problems: Sequence[Problem]) -> None:
+        self.dataset = dataset
+        self.problems = tuple(problems)
+        lines = [f"{p.case}: {p.file}: {p.what} -> {p.remedy}" for p in self.problems]
+        count = f"{len(lines)} problem{'s' if len(lines) != 1 else ''}"
+        super().__init__(f"{dataset} has {count}:\n" + "\n".join(lines))

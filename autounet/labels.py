@@ -1,0 +1,145 @@
+"""What the numbers in a label file mean, and how a network's outputs answer to them.
+
+Labels, regions, the ignore label, the number of outputs and the non-linearity are decided here and nowhere else.
+Rules: nnU-Net v2's dataset format (`documentation/dataset_format.md`, `region_based_training.md`, `ignore_label.md`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import model_validator
+
+from autounet.errors import RequestError
+from autounet.records import Record
+
+BACKGROUND = 0
+# Prepared label maps mark the voxels outside the body (all channels zero) with this value; they are background
+# to the loss, but some normalisations and augmentations leave them untouched.
+OUTSIDE = -1
+
+Array = npt.NDArray[Any]
+
+
+class LabelClass(Record):
+    """One foreground class: a single label value, or a region that unites several."""
+
+    name: str
+    values: tuple[int, ...]
+
+
+class LabelSchema(Record):
+    """The classes of a dataset, in the order in which `dataset.json` names them.
+
+    Attributes:
+        classes: Foreground classes; background is implied.
+        ignore_value: Voxels of this value are left out of losses and scores.
+        region_order: For regions, the label value that each region writes, in order; later ones overwrite earlier ones.
+    """
+
+    classes: tuple[LabelClass, ...]
+    ignore_value: int | None = None
+    region_order: tuple[int, ...] | None = None
+
+    @classmethod
+    def from_dataset_json(
+        cls, labels: dict[str, int | list[int]], region_order: list[int] | None, source: str
+    ) -> LabelSchema:
+        """Build the schema from the `labels` and `regions_class_order` of a `dataset.json`.
+
+        Raises:
+            RequestError: Background is not 0, values are not consecutive, or the regions' order does not fit.
+        """
+        if labels.get("background") != BACKGROUND:
+            raise RequestError(f"{source}: 'labels' must hold \"background\": 0, got {labels.get('background')!r}")
+        ignore = labels.get("ignore")
+        if ignore is not None and not isinstance(ignore, int):
+            raise RequestError(f"{source}: the label 'ignore' must be one integer, got {ignore!r}")
+        classes = tuple(
+            LabelClass(name=name, values=(value,) if isinstance(value, int) else tuple(value))
+            for name, value in labels.items()
+            if name not in ("background", "ignore")
+        )
+        order = tuple(region_order) if region_order is not None else None
+        schema = cls(
+            classes=classes,
+            ignore_value=ignore,
+            region_order=order if any(len(entry.values) > 1 for entry in classes) else None,
+        )
+        schema._require_sound(source, has_order=order is not None)
+        return schema
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> LabelSchema:
+        if not self.classes:
+            raise ValueError("there is no foreground class")
+        return self
+
+    def _require_sound(self, source: str, has_order: bool) -> None:
+        expected = list(range(len(self.declared_values)))
+        if list(self.declared_values) != expected:
+            raise RequestError(
+                f"{source}: label values must be consecutive from 0, the ignore label last; "
+                f"got {list(self.declared_values)}. Renumber the labels in the files and in dataset.json."
+            )
+        regions = [entry.name for entry in self.classes if len(entry.values) > 1]
+        if regions and not has_order:
+            raise RequestError(f"{source}: {regions[0]} is a region, so 'regions_class_order' is required")
+        if self.region_order is not None and len(self.region_order) != len(self.classes):
+            raise RequestError(
+                f"{source}: 'regions_class_order' has {len(self.region_order)} entries for {len(self.classes)} regions"
+            )
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether classes overlap, so that each has a sigmoid output of its own."""
+        return self.region_order is not None
+
+    @property
+    def num_classes(self) -> int:
+        """Foreground classes."""
+        return len(self.classes)
+
+    @property
+    def num_outputs(self) -> int:
+        """Output channels of a network: one a region, or one a class and one for background."""
+        return self.num_classes if self.has_regions else self.num_classes + 1
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the foreground classes."""
+        return tuple(entry.name for entry in self.classes)
+
+    @property
+    def declared_values(self) -> tuple[int, ...]:
+        """Every value that a label file may hold, ascending."""
+        values = {BACKGROUND} | {value for entry in self.classes for value in entry.values}
+        if self.ignore_value is not None:
+            values.add(self.ignore_value)
+        return tuple(sorted(values))
+
+    def class_mask(self, label: Array, index: int) -> npt.NDArray[np.bool_]:
+        """Where a label map `(Z, Y, X)` shows foreground class `index`."""
+        values = self.classes[index].values
+        if len(values) == 1:
+            return np.asarray(label == values[0])
+        return np.isin(label, values)
+
+    def annotated_mask(self, label: Array) -> npt.NDArray[np.bool_] | None:
+        """Where the label map counts; `None` where the dataset has no ignore label."""
+        return None if self.ignore_value is None else np.asarray(label != self.ignore_value)
+
+    def segmentation(self, logits: Array) -> Array:
+        """Label map `(Z, Y, X)` of logits `(num_outputs, Z, Y, X)`: arg-max, or the regions' rule.
+
+        A region is present where its probability exceeds one half, that is where its logit is positive.
+        """
+        dtype = np.uint8 if max(self.declared_values) < 255 else np.uint16
+        if self.region_order is None:
+            return np.asarray(logits.argmax(axis=0), dtype=dtype)
+        result = np.zeros(logits.shape[1:], dtype=dtype)
+        for value, region in zip(self.region_order, logits, strict=True):
+            result[region > 0] = value
+        return result

@@ -1,0 +1,60 @@
+"""One function over many cases in several processes, with errors that name their cause."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from autounet.errors import RunError
+from autounet.progress import Reporter
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available_cpus() -> int:
+    """Processors that this process may use, by its affinity and the cgroup's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if quota == "max" else max(1, min(allowed, round(int(quota) / int(period))))
+
+
+def map_unordered(
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, reporter: Reporter, description: str
+) -> Iterator[Result]:
+    """Yield `function(item)` for every item, in the order in which they finish.
+
+    Args:
+        function: Importable and without side effects on this process; errors that it raises reach the caller.
+        items: What to work on; sent to the workers by value.
+        jobs: Worker processes; 1 works in this process.
+        reporter: Shows the progress.
+        description: The progress bar's title.
+
+    Raises:
+        RunError: A worker process was ended from outside, mostly for want of memory.
+    """
+    if jobs <= 1 or len(items) <= 1:
+        yield from reporter.track(map(function, items), description, len(items))
+        return
+    # Spawned workers inherit no threads and no locks, on every platform.
+    pool = ProcessPoolExecutor(min(jobs, len(items)), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        futures = [pool.submit(function, item) for item in items]
+        for future in reporter.track(as_completed(futures), description, len(items)):
+            yield future.result()
+    except BrokenProcessPool:
+        raise RunError(
+            f"{description}: a worker process was killed, most likely because memory ran out. "
+            f"Try again with fewer processes (--jobs {max(1, jobs // 2)})."
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

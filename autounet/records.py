@@ -1,0 +1,101 @@
+"""The base of every record between stages: frozen, typed, JSON on disk."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from autounet.errors import RequestError
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class Record(BaseModel):
+    """A frozen record. Unknown keys are refused, with the nearest known one named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record from a JSON file.
+
+        Raises:
+            RequestError: The file is missing, is not JSON, or does not hold this record.
+        """
+        return cls.parse(read_json(path), source=str(path))
+
+    @classmethod
+    def parse(cls, content: object, source: str) -> Self:
+        """Validate parsed JSON; `source` names where it came from in error messages.
+
+        Raises:
+            RequestError: The content does not describe this record.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            details = "; ".join(_explain(cls, dict(item)) for item in error.errors())
+            raise RequestError(f"{source} is no valid {cls.__name__}: {details}") from None
+
+    def write(self, path: Path) -> None:
+        """Write the record as indented JSON, atomically."""
+        write_text_atomically(path, json.dumps(self.model_dump(mode="json"), indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RequestError: The file is missing, unreadable, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} cannot be read: {error}") from None
+    except json.JSONDecodeError as error:
+        raise RequestError(f"{path} is not valid JSON: {error}. Mend it in a text editor.") from None
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint that names the known word nearest to `name`, or an empty string."""
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def _explain(record: type[BaseModel], item: dict[str, Any]) -> str:
+    """One validation error as a clause, with the nearest known key where one is unknown."""
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        hint = nearest(str(item["loc"][-1]), list(record.model_fields)) if len(item["loc"]) == 1 else ""
+        return f"'{where}' is not a known key.{hint}"
+    return f"'{where}': {item['msg']} (got {item['input']!r:.80})"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its ending, that takes its place when the block ends well.
+
+    A crash inside the block leaves whatever `path` held before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{uuid.uuid4().hex}{''.join(path.suffixes)}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text beside `path`, then move it into place."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
