@@ -10,6 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from autounet.errors import RunError
 from autounet.progress import Reporter
 
@@ -25,6 +27,16 @@ def available_cpus() -> int:
     except (OSError, ValueError):
         return allowed
     return allowed if quota == "max" else max(1, min(allowed, round(int(quota) / int(period))))
+
+
+def available_memory_bytes() -> int:
+    """Memory of this machine, or of the cgroup if that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return total
+    return total if limit == "max" else min(total, int(limit))
 
 
 def map_unordered(
@@ -46,7 +58,8 @@ def map_unordered(
         yield from reporter.track(map(function, items), description, len(items))
         return
     # Spawned workers inherit no threads and no locks, on every platform.
-    pool = ProcessPoolExecutor(min(jobs, len(items)), mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(jobs, len(items)), mp_context=context, initializer=_use_one_thread)
     try:
         futures = [pool.submit(function, item) for item in items]
         for future in reporter.track(as_completed(futures), description, len(items)):
@@ -58,3 +71,8 @@ def map_unordered(
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _use_one_thread() -> None:
+    """Keep a worker's linear algebra to one thread: the other cores belong to the other workers."""
+    threadpool_limits(limits=1)

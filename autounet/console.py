@@ -1,0 +1,141 @@
+"""What the command line shows: progress bars, live lines, tables of scores and of problems."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.status import Status
+from rich.table import Table
+
+from autounet.errors import DataError
+
+if TYPE_CHECKING:
+    from autounet.evaluation.summary import Summary
+    from autounet.plans import Plan
+
+T = TypeVar("T")
+
+# A live line that changes faster cannot be read, and drawing it would cost time.
+_SECONDS_BETWEEN_STATUS = 0.5
+# More rows would push the first ones off the screen; the rest is counted.
+_MAX_PROBLEM_ROWS = 40
+
+
+class ConsoleReporter:
+    """Draws progress on a terminal; in a file, only the lines that matter."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._status: Status | None = None
+        self._last_status = 0.0
+
+    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+        """Pass the items through under a progress bar."""
+        self.clear()
+        started = time.perf_counter()
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
+            yield from bar.track(items, total=total, description=description)
+        if total:
+            self.say(f"{description}: {total} done in {time.perf_counter() - started:.1f} s")
+
+    def say(self, message: str) -> None:
+        """Print a line that stays."""
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def status(self, message: str) -> None:
+        """Show a live line below, on a terminal."""
+        now = time.monotonic()
+        if not self.console.is_terminal or now - self._last_status < _SECONDS_BETWEEN_STATUS:
+            return
+        self._last_status = now
+        if self._status is None:
+            self._status = self.console.status(message)
+            self._status.start()
+        self._status.update(message)
+
+    def clear(self) -> None:
+        """Take the live line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def scores_table(summary: Summary, title: str) -> Table:
+    """Mean scores of every class, and of the foreground."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("class")
+    for name in ("Dice", "IoU", "cases", "empty", "lowest Dice in"):
+        table.add_column(name, justify="right" if name != "lowest Dice in" else "left")
+    for name, mean in summary.class_means.items():
+        table.add_row(
+            name,
+            _number(mean.dice),
+            _number(mean.iou),
+            str(mean.num_scored),
+            str(mean.num_empty),
+            mean.worst_case or "-",
+        )
+    table.add_section()
+    table.add_row("foreground", _number(summary.foreground_dice), _number(summary.foreground_iou), "", "", "")
+    return table
+
+
+def plan_table(plan: Plan) -> Table:
+    """The configurations of a plan, side by side."""
+    table = Table(title=f"Plan of {plan.dataset_name}", title_justify="left")
+    table.add_column("")
+    configurations = plan.configurations.values()
+    for configuration in configurations:
+        table.add_column(configuration.name)
+    rows = {
+        "spacing (mm)": [_numbers(entry.spacing_mm) for entry in configurations],
+        "median shape": [_numbers(entry.median_shape) for entry in configurations],
+        "patch": [_numbers(entry.patch_size) for entry in configurations],
+        "batch": [str(entry.batch_size) for entry in configurations],
+        "stages": [str(entry.network.num_stages) for entry in configurations],
+        "features": [_numbers(entry.network.features) for entry in configurations],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
+    return table
+
+
+def problems_table(error: DataError) -> Table:
+    """Every problem of a dataset, with its remedy."""
+    table = Table(title=f"{len(error.problems)} problems in {error.dataset}", title_justify="left", show_lines=True)
+    for name in ("case", "file", "what is wrong", "what to do"):
+        table.add_column(name, overflow="fold")
+    for problem in error.problems[:_MAX_PROBLEM_ROWS]:
+        table.add_row(problem.case, problem.file, problem.what, problem.remedy)
+    left = len(error.problems) - _MAX_PROBLEM_ROWS
+    if left > 0:
+        table.add_row(f"and {left} more", "", "", "")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)

@@ -1,0 +1,338 @@
+"""A raw dataset in nnU-Net's layout: its description and its cases.
+
+Layout: `DatasetXXX_Name/{dataset.json, imagesTr, labelsTr}`, images `{case}_{0000}{ending}`, labels `{case}{ending}`
+(nnU-Net's `documentation/dataset_format.md`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from autounet.data.io import READERS, reader_for
+from autounet.errors import DataError, Problem, RequestError
+from autounet.labels import LabelSchema
+from autounet.records import Record, read_json, write_text_atomically
+
+_CHANNEL_DIGITS = 4
+
+
+class DatasetDescription(Record):
+    """What `dataset.json` tells.
+
+    Attributes:
+        name: Name of the dataset's folder.
+        channel_names: Of each input channel, in order.
+        labels: What label values mean.
+        file_ending: Of images, labels and predictions, for example `.nii.gz`.
+        num_training: Cases as declared; `None` where the file does not tell.
+    """
+
+    name: str
+    channel_names: tuple[str, ...]
+    labels: LabelSchema
+    file_ending: str
+    num_training: int | None = None
+
+    @property
+    def num_channels(self) -> int:
+        """Input channels."""
+        return len(self.channel_names)
+
+    @classmethod
+    def load(cls, folder: Path) -> DatasetDescription:
+        """Read the `dataset.json` of a dataset folder; keys of metadata are ignored.
+
+        Raises:
+            RequestError: It is missing or does not describe a dataset.
+        """
+        source = folder / "dataset.json"
+        content = _dataset_json(source)
+        order = content.get("regions_class_order")
+        ending = content.get("file_ending")
+        if not isinstance(ending, str):
+            raise RequestError(
+                f"{source}: 'file_ending' is missing. Add the images' ending, one of {', '.join(sorted(READERS))}."
+            )
+        reader_for(ending)
+        if order is not None and not (isinstance(order, list) and all(isinstance(value, int) for value in order)):
+            raise RequestError(f"{source}: 'regions_class_order' must be a list of integers, got {order!r}")
+        try:
+            labels = LabelSchema.from_dataset_json(_label_values(content, source), order, str(source))
+        except ValidationError as error:
+            raise RequestError(f"{source}: 'labels': {error.errors()[0]['msg']}") from None
+        return cls(
+            name=folder.absolute().name,
+            channel_names=_channel_names(content, source),
+            labels=labels,
+            file_ending=ending,
+            num_training=_num_training(content, source),
+        )
+
+
+class RawCase(Record):
+    """The files of one case.
+
+    Attributes:
+        name: The case's identifier.
+        images: One file per channel, or a single file that holds all channels.
+        label: The reference; `None` for prediction.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None = None
+
+
+class RawDataset(Record):
+    """A dataset whose files are all there; what is in them has not been looked at."""
+
+    folder: Path
+    description: DatasetDescription
+    cases: tuple[RawCase, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> RawDataset:
+        """Find the training cases of a dataset folder, from imagesTr and labelsTr or the key `dataset`.
+
+        Raises:
+            RequestError: There is no usable `dataset.json`.
+            DataError: Files are missing or misnamed; all such problems at once.
+        """
+        description = DatasetDescription.load(folder)
+        listing = _dataset_json(folder / "dataset.json").get("dataset")
+        # nnU-Net v1 had a list of another meaning under other keys; only a mapping from case to files counts.
+        if isinstance(listing, dict):
+            cases, problems = _listed_cases(folder, listing)
+        else:
+            cases, problems = _training_cases(folder, description)
+        declared = description.num_training
+        if declared is not None and declared != len(cases) and not (problems and not cases):
+            problems.append(
+                Problem(
+                    case="-",
+                    file="dataset.json",
+                    what=f"'numTraining' is {declared}, but {len(cases)} cases were found",
+                    remedy=f"set numTraining to {len(cases)}, or add the missing cases",
+                )
+            )
+        if problems:
+            raise DataError(description.name, problems)
+        return cls(folder=folder, description=description, cases=tuple(cases))
+
+
+def find_cases(folder: Path, file_ending: str, num_channels: int) -> tuple[RawCase, ...]:
+    """The cases of a folder of images, sorted by name, without labels.
+
+    Args:
+        folder: Holds `{case}_{0000}{ending}` files.
+        file_ending: Only files of this ending count.
+        num_channels: Files a case must have, unless it has one that holds all channels.
+
+    Raises:
+        DataError: The folder is missing or holds no such images, or channels are missing; all problems at once.
+    """
+    cases, problems = _scan(folder, file_ending, num_channels)
+    if problems:
+        raise DataError(str(folder), problems)
+    return tuple(cases)
+
+
+def write_dataset_json(
+    folder: Path, *, labels: LabelSchema, channel_names: Sequence[str], file_ending: str, num_training: int = 0
+) -> None:
+    """Write a `dataset.json` beside label files, so that whoever reads them knows what the values mean."""
+    values: dict[str, int | list[int]] = {"background": 0}
+    values |= {
+        entry.name: entry.values[0] if len(entry.values) == 1 else list(entry.values) for entry in labels.classes
+    }
+    if labels.ignore_value is not None:
+        values["ignore"] = labels.ignore_value
+    content: dict[str, Any] = {
+        "channel_names": {str(index): name for index, name in enumerate(channel_names)},
+        "labels": values,
+        "numTraining": num_training,
+        "file_ending": file_ending,
+    }
+    if labels.region_order is not None:
+        content["regions_class_order"] = list(labels.region_order)
+    write_text_atomically(folder / "dataset.json", json.dumps(content, indent=2) + "\n")
+
+
+def _scan(folder: Path, file_ending: str, num_channels: int) -> tuple[list[RawCase], list[Problem]]:
+    """Cases by the files' names; a case with missing channels is counted and complained of."""
+    if not folder.is_dir():
+        return [], [Problem("-", folder.name, f"the folder {folder} does not exist", "create it, or correct the path")]
+    files = _files_by_ending(folder, file_ending)
+    pattern = re.compile(rf"(.+)_(\d{{{_CHANNEL_DIGITS}}}){re.escape(file_ending)}")
+    channels: dict[str, dict[int, Path]] = {}
+    problems = []
+    for path in files:
+        match = pattern.fullmatch(path.name)
+        if match:
+            channels.setdefault(match[1], {})[int(match[2])] = path
+        else:
+            stem = path.name[: -len(file_ending)]
+            problems.append(
+                Problem(
+                    case=stem,
+                    file=_short(path),
+                    what="the name lacks the channel number",
+                    remedy=f"rename it to {stem}_0000{file_ending} if it is the first channel of case {stem}",
+                )
+            )
+    if not files:
+        what = f"no file ends in {file_ending}{_other_endings(folder, file_ending)}"
+        problems.append(Problem("-", folder.name, what, f"add images named case_0000{file_ending}"))
+    # One file may hold all channels, as RGB images do; whether it does is seen when it is read.
+    one_file_each = all(set(found) == {0} for found in channels.values())
+    for name, found in channels.items():
+        if not one_file_each:
+            problems += _channel_problems(folder, name, found, file_ending, num_channels)
+    cases = [
+        RawCase(name=name, images=tuple(found[index] for index in sorted(found)))
+        for name, found in sorted(channels.items())
+    ]
+    return cases, problems
+
+
+def _channel_problems(
+    folder: Path, name: str, found: dict[int, Path], file_ending: str, num_channels: int
+) -> list[Problem]:
+    problems = [
+        Problem(
+            case=name,
+            file=f"{folder.name}/{name}_{index:0{_CHANNEL_DIGITS}d}{file_ending}",
+            what=f"the file of channel {index} is missing{_other_endings(folder, file_ending)}",
+            remedy="add the file, or remove the case",
+        )
+        for index in range(num_channels)
+        if index not in found
+    ]
+    problems += [
+        Problem(
+            case=name,
+            file=_short(path),
+            what=f"channel {index} is one too many for {num_channels} declared channel{'s' * (num_channels != 1)}",
+            remedy="remove the file, or add the channel to channel_names in dataset.json",
+        )
+        for index, path in found.items()
+        if index >= num_channels
+    ]
+    return problems
+
+
+def _training_cases(folder: Path, description: DatasetDescription) -> tuple[list[RawCase], list[Problem]]:
+    """The cases of imagesTr, each with its label in labelsTr."""
+    ending = description.file_ending
+    images, problems = _scan(folder / "imagesTr", ending, description.num_channels)
+    label_folder = folder / "labelsTr"
+    if not label_folder.is_dir():
+        missing = Problem("-", "labelsTr", f"the folder {label_folder} does not exist", "add the labels of the cases")
+        return images, [*problems, missing]
+    labels = {path.name[: -len(ending)]: path for path in _files_by_ending(label_folder, ending)}
+    cases = [case.model_copy(update={"label": labels.get(case.name)}) for case in images]
+    for case in cases:
+        if case.label is None:
+            what = f"the case has no label{_other_endings(label_folder, ending)}"
+            remedy = "add the file, or remove the case's images"
+            problems.append(Problem(case.name, f"labelsTr/{case.name}{ending}", what, remedy))
+    for name in sorted(set(labels) - {case.name for case in cases}):
+        what = f"the label has no image{_other_endings(folder / 'imagesTr', ending)}"
+        remedy = f"add imagesTr/{name}_0000{ending}, or remove the label"
+        problems.append(Problem(name, _short(labels[name]), what, remedy))
+    return cases, problems
+
+
+def _listed_cases(folder: Path, listing: dict[str, Any]) -> tuple[list[RawCase], list[Problem]]:
+    """The cases of the key `dataset`: `{case: {"images": [...], "label": "..."}}`, relative to the folder."""
+    cases, problems = [], []
+    for name, entry in sorted(listing.items()):
+        try:
+            images = tuple(_listed_path(folder, text) for text in entry["images"])
+            label = _listed_path(folder, entry["label"])
+        except (KeyError, TypeError):
+            remedy = 'write {"images": [file of each channel], "label": file}'
+            problems.append(Problem(name, "dataset.json", f"the entry {entry!r} under 'dataset' is not valid", remedy))
+            continue
+        problems += [
+            Problem(name, str(path), "is listed in dataset.json but does not exist", "add the file, or remove the case")
+            for path in (*images, label)
+            if not path.is_file()
+        ]
+        cases.append(RawCase(name=name, images=images, label=label))
+    if not listing:
+        problems.append(Problem("-", "dataset.json", "'dataset' lists no case", "list the cases, or remove the key"))
+    return cases, problems
+
+
+def _listed_path(folder: Path, text: str) -> Path:
+    # The format allows environment variables inside these entries; nothing else in the library reads the environment.
+    return folder / os.path.expandvars(text)
+
+
+def _dataset_json(source: Path) -> dict[str, Any]:
+    content = read_json(source)
+    if not isinstance(content, dict):
+        raise RequestError(f"{source} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _channel_names(content: dict[str, Any], source: Path) -> tuple[str, ...]:
+    names = content.get("channel_names", content.get("modality"))  # nnU-Net v1 said 'modality'
+    if not isinstance(names, dict) or not names:
+        raise RequestError(f'{source}: \'channel_names\' must look like {{"0": "CT"}}, got {names!r}')
+    expected = [str(index) for index in range(len(names))]
+    if sorted(names, key=lambda key: (len(key), key)) != expected:
+        raise RequestError(f"{source}: the keys of 'channel_names' must be {', '.join(expected)}, got {list(names)}")
+    return tuple(str(names[key]) for key in expected)
+
+
+def _label_values(content: dict[str, Any], source: Path) -> dict[str, int | list[int]]:
+    labels = content.get("labels")
+    if not isinstance(labels, dict):
+        raise RequestError(f'{source}: \'labels\' must look like {{"background": 0, "tumour": 1}}, got {labels!r}')
+    for name, value in labels.items():
+        values = value if isinstance(value, list) and value else [value]
+        if not all(isinstance(entry, int) and not isinstance(entry, bool) for entry in values):
+            hint = " The format of nnU-Net v1 has them the other way round." if name.isdigit() else ""
+            raise RequestError(f"{source}: label '{name}' must be an integer or a list of them, got {value!r}.{hint}")
+    return labels
+
+
+def _num_training(content: dict[str, Any], source: Path) -> int | None:
+    number = content.get("numTraining")
+    if number is not None and not isinstance(number, int):
+        raise RequestError(f"{source}: 'numTraining' must be an integer, got {number!r}")
+    return number
+
+
+def _files_by_ending(folder: Path, ending: str) -> list[Path]:
+    """Files of that ending, sorted; hidden ones (among them macOS's `._` twins) do not count."""
+    return sorted(path for path in folder.iterdir() if path.name.endswith(ending) and not path.name.startswith("."))
+
+
+def _other_endings(folder: Path, ending: str) -> str:
+    """A clause on the files that do not count, or an empty string."""
+    if not folder.is_dir():
+        return ""
+    others = Counter(
+        "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix or "no ending"
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(ending)
+    )
+    if not others:
+        return ""
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(others.items()))
+    return f" (file_ending is {ending}; {folder.name} also holds {kinds})"
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

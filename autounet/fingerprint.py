@@ -1,0 +1,253 @@
+"""The fingerprint of a dataset: sizes, spacings, intensities and structures, from one pass over all cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from autounet.data.dataset import DatasetDescription, RawCase, RawDataset
+from autounet.data.integrity import check_case
+from autounet.errors import DataError, Problem
+from autounet.geometry import Array, Shape3, Triple, bounding_box
+from autounet.labels import LabelSchema
+from autounet.parallel import map_unordered
+from autounet.plans import IntensityStatistics
+from autounet.progress import SILENT, Reporter
+from autounet.records import SCHEMA_VERSION, Record
+
+_SEED = 1234  # nnU-Net's
+# Enough for a percentile of 0.5 to rest on 50 voxels a case, and on thousands in a dataset.
+_MAX_SAMPLES = 10_000
+_MAX_COMPONENTS_KEPT = 100
+_PERCENTILES = (0.005, 0.5, 0.995)
+# A worker process takes about a second to start. This many bytes of files are read and measured in that time.
+_BYTES_WORTH_A_WORKER = 16 * 2**20
+_CHUNKS_PER_JOB = 8
+_MAX_CASES_PER_CHUNK = 16
+
+
+class CaseFingerprint(Record):
+    """What was measured in one case.
+
+    Attributes:
+        name: The case.
+        spacing_mm: Voxel size `(z, y, x)`.
+        shape: Voxels `(z, y, x)` as read.
+        shape_after_crop: Voxels after cropping to the box outside of which all channels are zero.
+        num_voxels: By class (or region), in the whole label map.
+        component_sizes: By class, voxels of its 26-connected components, largest first, at most 100.
+        intensities: Of each channel, over the foreground inside the crop; empty where the case has no foreground.
+    """
+
+    name: str
+    spacing_mm: Triple
+    shape: Shape3
+    shape_after_crop: Shape3
+    num_voxels: dict[str, int]
+    component_sizes: dict[str, tuple[int, ...]]
+    intensities: tuple[IntensityStatistics, ...]
+
+
+class Fingerprint(Record):
+    """What a planner knows of a dataset.
+
+    Attributes:
+        dataset_name: The dataset's folder.
+        cases: In the order of the dataset.
+        intensities: Of each channel, every case with foreground weighing the same.
+        median_relative_size_after_crop: Median over the cases of the share of voxels that cropping keeps.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    dataset_name: str
+    cases: tuple[CaseFingerprint, ...]
+    intensities: tuple[IntensityStatistics, ...]
+    median_relative_size_after_crop: float
+
+
+@dataclass(frozen=True)
+class _Task:
+    cases: tuple[RawCase, ...]
+    description: DatasetDescription
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One case's result; the samples `(C, num_samples)` are for the percentiles of the dataset."""
+
+    case: str
+    problems: tuple[Problem, ...]
+    fingerprint: CaseFingerprint | None = None
+    samples: npt.NDArray[np.float32] | None = None
+
+
+def take_fingerprint(dataset: RawDataset, *, jobs: int, reporter: Reporter = SILENT) -> Fingerprint:
+    """Check and measure every case of a dataset; each file is read once.
+
+    Intensities are those of voxels with a label above background, inside the crop. Two deviations from nnU-Net
+    (`fingerprint_extractor.py`): voxels to be ignored are left out (it counts them as foreground), and mean,
+    standard deviation, minimum and maximum are exact. It draws the same number of voxels from each case, with
+    replacement; what is computed here is the expectation of that. Percentiles rest on at most 10,000 voxels a case.
+
+    Args:
+        dataset: Its files are known to exist.
+        jobs: Worker processes at most; a small dataset is measured in this process, which is faster.
+        reporter: Shows the progress.
+
+    Raises:
+        DataError: Problems were found, all of them listed; or no case has any foreground.
+    """
+    description = dataset.description
+    jobs = max(1, min(jobs, _num_bytes(dataset) // _BYTES_WORTH_A_WORKER))
+    tasks = [_Task(cases, description) for cases in _chunks(dataset.cases, jobs)]
+    results: dict[str, _Measured] = {}
+    for chunk in map_unordered(_measure_chunk, tasks, jobs=jobs, reporter=reporter, description="Fingerprint"):
+        results.update((measured.case, measured) for measured in chunk)
+    ordered = [results[case.name] for case in dataset.cases]
+    problems = [problem for measured in ordered for problem in measured.problems]
+    if problems:
+        raise DataError(description.name, problems)
+    cases = tuple(measured.fingerprint for measured in ordered if measured.fingerprint is not None)
+    samples = [measured.samples for measured in ordered if measured.samples is not None]
+    if not samples:
+        what = f"none of {len(cases)} cases has a voxel of {', '.join(description.labels.class_names)}"
+        remedy = "check that the labels were exported, and that dataset.json names their values"
+        raise DataError(description.name, [Problem("-", "labelsTr", what, remedy)])
+    relative_sizes = [np.prod(case.shape_after_crop) / np.prod(case.shape) for case in cases]
+    return Fingerprint(
+        dataset_name=description.name,
+        cases=cases,
+        intensities=tuple(
+            _pooled(
+                [case.intensities[channel] for case in cases if case.intensities],
+                [values[channel] for values in samples],
+            )
+            for channel in range(description.num_channels)
+        ),
+        median_relative_size_after_crop=float(np.median(relative_sizes)),
+    )
+
+
+def _num_bytes(dataset: RawDataset) -> int:
+    paths = [path for case in dataset.cases for path in (*case.images, case.label) if path is not None]
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def _chunks(cases: Sequence[RawCase], jobs: int) -> list[tuple[RawCase, ...]]:
+    # Sending a small case to a worker costs as much as measuring it, so they are sent several at a time.
+    size = max(1, min(_MAX_CASES_PER_CHUNK, len(cases) // (jobs * _CHUNKS_PER_JOB)))
+    return [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
+
+
+def _measure_chunk(task: _Task) -> list[_Measured]:
+    return [_measure(case, task.description) for case in task.cases]
+
+
+def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
+    checked = check_case(case, description)
+    if checked.problems:
+        return _Measured(case.name, checked.problems)
+    assert checked.image is not None
+    assert checked.label is not None
+    image, label, labels = checked.image, checked.label, description.labels
+    # nnU-Net also fills the holes of the mask; that changes no bounding box.
+    box = bounding_box(np.logical_or.reduce(image.array != 0, axis=0))
+    z, y, x = box.shape
+    foreground = label[box.slices] > 0
+    if labels.ignore_value is not None:
+        foreground &= label[box.slices] != labels.ignore_value
+    values = image.array[(slice(None), *box.slices)][:, foreground]
+    samples = _drawn(values)
+    fingerprint = CaseFingerprint(
+        name=case.name,
+        spacing_mm=image.geometry.spacing_mm,
+        shape=image.shape,
+        shape_after_crop=(z, y, x),
+        num_voxels={
+            entry.name: sum(checked.counts.get(value, 0) for value in entry.values) for entry in labels.classes
+        },
+        component_sizes=_component_sizes(label, labels),
+        intensities=tuple(map(_statistics, values, samples)) if values.size else (),
+    )
+    return _Measured(case.name, (), fingerprint, samples if values.size else None)
+
+
+def _drawn(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """At most `_MAX_SAMPLES` of the voxels `(C, num_voxels)`, the same ones in every channel."""
+    num_voxels = values.shape[1]
+    if num_voxels <= _MAX_SAMPLES:
+        return values
+    # The same stream on every platform and in every version of numpy, as is needed for a stable fingerprint.
+    return values[:, np.random.RandomState(_SEED).randint(0, num_voxels, _MAX_SAMPLES)]
+
+
+def _statistics(values: npt.NDArray[np.float32], samples: npt.NDArray[np.float32]) -> IntensityStatistics:
+    """Statistics of one channel of one case; percentiles from the samples."""
+    low, median, high = _percentiles([samples])
+    return IntensityStatistics(
+        mean=float(values.mean(dtype=np.float64)),
+        std=float(values.std(dtype=np.float64)),
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        percentile_00_5=low,
+        median=median,
+        percentile_99_5=high,
+    )
+
+
+def _pooled(cases: Sequence[IntensityStatistics], samples: Sequence[npt.NDArray[np.float32]]) -> IntensityStatistics:
+    """Statistics of the mixture in which every case weighs the same."""
+    means = np.array([case.mean for case in cases])
+    variances = np.array([case.std for case in cases]) ** 2
+    low, median, high = _percentiles(samples)
+    return IntensityStatistics(
+        mean=float(means.mean()),
+        # Law of total variance: within the cases, and between them.
+        std=float(np.sqrt(variances.mean() + means.var())),
+        minimum=min(case.minimum for case in cases),
+        maximum=max(case.maximum for case in cases),
+        percentile_00_5=low,
+        median=median,
+        percentile_99_5=high,
+    )
+
+
+def _percentiles(samples: Sequence[npt.NDArray[np.float32]]) -> tuple[float, float, float]:
+    """The 0.5th, 50th and 99.5th percentile of samples of which each array weighs the same, however long it is.
+
+    Each sample stands at the middle of its weight, with straight lines between (Hazen's rule).
+    """
+    values = np.concatenate(samples)
+    weights = np.concatenate([np.full(len(part), 1.0 / len(part)) for part in samples])
+    order = np.argsort(values, kind="stable")
+    weights = weights[order]
+    positions = (np.cumsum(weights) - 0.5 * weights) / len(samples)
+    low, median, high = np.interp(_PERCENTILES, positions, values[order]).tolist()
+    return (low, median, high)
+
+
+def _component_sizes(label: Array, labels: LabelSchema) -> dict[str, tuple[int, ...]]:
+    """Voxels of the 26-connected components of each class in a label map `(Z, Y, X)`, largest first."""
+    # Here, so that a process that only hands out work does not wait for it.
+    from scipy import ndimage
+
+    structure = np.ones((3, 3, 3), dtype=bool)
+    boxes: list[tuple[slice, ...] | None] = ndimage.find_objects(label)
+    sizes: dict[str, tuple[int, ...]] = {}
+    for index, entry in enumerate(labels.classes):
+        found = [boxes[value - 1] for value in entry.values if 0 < value <= len(boxes)]
+        parts = [box for box in found if box is not None]
+        if not parts:
+            sizes[entry.name] = ()
+            continue
+        joined = tuple(
+            slice(min(box[axis].start for box in parts), max(box[axis].stop for box in parts)) for axis in range(3)
+        )
+        components, _ = ndimage.label(labels.class_mask(label[joined], index), structure=structure)
+        counted = np.sort(np.bincount(components.reshape(-1))[1:])[::-1]
+        sizes[entry.name] = tuple(counted[:_MAX_COMPONENTS_KEPT].tolist())
+    return sizes

@@ -1,0 +1,1 @@
+"""Prediction: tiles, sliding window, predictor, export."""

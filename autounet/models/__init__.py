@@ -1,0 +1,1 @@
+"""Trained models on disk: what they are, where they are, and loading them."""

@@ -1,0 +1,129 @@
+"""The folder of a trained model: weights without pickle, and a record that says all that prediction needs.
+
+results/DATASET/PLANNER__NETWORK__CONFIGURATION/fold_0/
+    model.json            the record; written when training starts, marked finished when it ends
+    weights.safetensors   the final weights
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from autounet import __version__
+from autounet.errors import RequestError
+from autounet.networks import NETWORKS
+from autounet.networks.blocks import SegmentationNetwork
+from autounet.plans import Configuration, Plan
+from autounet.records import SCHEMA_VERSION, Record
+from autounet.training.checkpoint import load_tensors, save_tensors
+from autounet.training.config import TrainConfig
+from autounet.workspace import Workspace
+
+FoldName = int | Literal["all"]
+
+
+class ModelRecord(Record):
+    """A network trained on one fold.
+
+    Attributes:
+        autounet_version: What trained it.
+        plan: The dataset's plan.
+        configuration: What was trained; patch, batch and width may have been sized to the time given.
+        fold: Fold number, or `all`.
+        mirror_axes: Spatial axes that training mirrored, so that prediction may.
+        config: How it was trained.
+        sizing: What was changed of the plan for this run, in sentences.
+        finished: Whether training came to its end.
+        validation_dice: Mean foreground Dice on the fold's validation cases.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    autounet_version: str = __version__
+    plan: Plan
+    configuration: Configuration
+    fold: FoldName
+    mirror_axes: tuple[int, ...]
+    config: TrainConfig
+    sizing: tuple[str, ...] = ()
+    finished: bool = False
+    validation_dice: float | None = None
+
+
+def model_folder(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:
+    """Where the folds of a configuration lie."""
+    return workspace.results / plan.dataset_name / f"{plan.planner}__{configuration.network.name}__{configuration.name}"
+
+
+def fold_folder(model: Path, fold: FoldName) -> Path:
+    """Where one fold lies."""
+    return model / f"fold_{fold}"
+
+
+def record_path(fold: Path) -> Path:
+    """The record of a fold."""
+    return fold / "model.json"
+
+
+def save_weights(fold: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write the final weights."""
+    save_tensors(fold / "weights.safetensors", weights, {"format": "autounet"})
+
+
+def build_network(record: ModelRecord) -> SegmentationNetwork:
+    """The network of a record, freshly initialised."""
+    plan = record.plan
+    network = NETWORKS.find(record.configuration.network.name)
+    return network(record.configuration.network, len(plan.channels), plan.labels.num_outputs)
+
+
+def load_network(fold: Path, record: ModelRecord, device: torch.device) -> SegmentationNetwork:
+    """The trained network of a fold, ready to predict.
+
+    Raises:
+        RequestError: The weights are missing, damaged, or of another network.
+    """
+    path = fold / "weights.safetensors"
+    weights, _ = load_tensors(path)
+    network = build_network(record)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RequestError(f"{path} does not belong to the network in {record_path(fold)}: {error}") from None
+    return network.to(device).eval()
+
+
+def finished_folds(model: Path) -> dict[str, ModelRecord]:
+    """The folds of a model folder whose training ended, by name (`0`, `1`, ..., `all`)."""
+    folds = {}
+    for path in sorted(model.glob("fold_*/model.json")):
+        record = ModelRecord.read(path)
+        if record.finished:
+            folds[str(record.fold)] = record
+    return folds
+
+
+def trained_models(workspace: Workspace, dataset: str | None = None, configuration: str | None = None) -> list[Path]:
+    """All model folders of a workspace with a finished fold, of a dataset and a configuration if named."""
+    pattern = f"{dataset or '*'}/*__{configuration or '*'}"
+    return [path for path in sorted(workspace.results.glob(pattern)) if path.is_dir() and finished_folds(path)]
+
+
+def find_model(workspace: Workspace, dataset: str | None = None, configuration: str | None = None) -> Path:
+    """The one trained model that is meant.
+
+    Raises:
+        RequestError: There is none, or several; they are listed.
+    """
+    models = trained_models(workspace, dataset, configuration)
+    if len(models) == 1:
+        return models[0]
+    if not models:
+        raise RequestError(
+            f"no trained model{f' of {dataset}' if dataset else ''} in {workspace.results}. "
+            "Train one (autounet train DATASET CONFIGURATION FOLD), or name a folder with --model."
+        )
+    listing = "\n".join(f"  --model {path}" for path in models)
+    raise RequestError(f"{len(models)} trained models are in {workspace.results}; choose one:\n{listing}")

@@ -1,0 +1,104 @@
+"""What the architectures are made of, and what each tells the rest of the pipeline.
+
+Shapes: `B` batch, `C` channels, spatial axes `Z Y X` (3D) or `Y X` (2D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+LEAKY_SLOPE = 0.01
+
+
+class SegmentationNetwork(nn.Module):
+    """Base of all networks: image `(B, C, *spatial)` to logits, the finest first.
+
+    Attributes:
+        num_spatial_dims: 2 or 3.
+        divisor: Per axis, what sizes must be divisible by.
+        halo: Per axis, context lost on each side by unpadded convolutions; zero for padded ones.
+        output_strides: For each output, how much coarser than the input it is on each axis.
+        deep_supervision: Whether `forward` returns all outputs, or only the finest.
+    """
+
+    num_spatial_dims: int
+    divisor: tuple[int, ...]
+    halo: tuple[int, ...]
+    output_strides: tuple[tuple[int, ...], ...]
+    deep_supervision: bool
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Logits `(B, K, *spatial)`, one entry, or one a resolution with deep supervision, the finest first."""
+        raise NotImplementedError
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalisation with affine parameters: `nn.InstanceNormNd(affine=True)`, but faster on a CPU.
+
+    One group a channel is the same arithmetic, and PyTorch's group norm takes a third of the time of its instance
+    norm on contiguous CPU tensors (0.89 against 2.75 ns an element, forward and backward).
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_channels))
+        self.bias = nn.Parameter(torch.zeros(num_channels))
+        self.num_channels = num_channels
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every channel of every sample over its spatial axes."""
+        if x.device.type == "cpu":
+            return F.group_norm(x.contiguous(), self.num_channels, self.weight, self.bias, self.eps)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+class ConvUnit(nn.Module):
+    """Convolution, instance norm, leaky ReLU: nnU-Net's unit (`simple_conv_blocks.py`), padded to keep the size."""
+
+    def __init__(
+        self, num_spatial_dims: int, in_channels: int, out_channels: int, kernel: Sequence[int], stride: Sequence[int]
+    ) -> None:
+        super().__init__()
+        padding = tuple((size - 1) // 2 for size in kernel)
+        self.conv = CONVOLUTIONS[num_spatial_dims](
+            in_channels, out_channels, tuple(kernel), tuple(stride), padding, bias=True
+        )
+        self.norm = InstanceNorm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, in, *spatial)` to `(B, out, *spatial / stride)`."""
+        return F.leaky_relu(self.norm(self.conv(x)), LEAKY_SLOPE, inplace=True)
+
+
+class ConvStack(nn.Sequential):
+    """Several units with one kernel; the first carries the stride and the change of channels."""
+
+    def __init__(
+        self,
+        num_spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        num_convs: int,
+    ) -> None:
+        ones = (1,) * num_spatial_dims
+        super().__init__(
+            ConvUnit(num_spatial_dims, in_channels, out_channels, kernel, stride),
+            *(ConvUnit(num_spatial_dims, out_channels, out_channels, kernel, ones) for _ in range(num_convs - 1)),
+        )
+
+
+def initialize_he(module: nn.Module) -> None:
+    """Kaiming-normal weights for leaky ReLU and zero biases on every (transposed) convolution, as in nnU-Net."""
+    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

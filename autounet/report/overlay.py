@@ -1,0 +1,318 @@
+"""One picture a case: the image, the reference as lines, the prediction as translucent fill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autounet.evaluation import score_case
+from autounet.geometry import Geometry, Triple, bounding_box
+from autounet.labels import LabelSchema
+from autounet.records import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = npt.NDArray[Any]
+
+WIDTH_PIXELS = 1500
+_DPI = 150
+_WIDTH_INCHES = WIDTH_PIXELS / _DPI
+_MARGIN_INCHES = 0.1
+_TITLE_INCHES = 0.42
+_SUBTITLE_INCHES = 0.24
+_CAPTION_INCHES = 0.25
+_ROW_INCHES = 0.24
+_MAX_PANEL_INCHES = 6.0
+_FONT_POINTS = 9
+_CHARACTER_INCHES = 0.075  # mean width of a character of the default font at 9 points
+_FILL_OPACITY = 0.45
+# A volume is shown this much wider than its labels, and at least this share of it: close enough to judge small
+# organs, and their surroundings still show.
+_MARGIN_FACTOR = 1.2
+_MIN_SHOWN = 0.5
+_TEXT_COLOUR, _BACKGROUND_COLOUR = "#f2f2f2", "#161616"
+
+# The Okabe-Ito palette without black and grey (jfly.uni-koeln.de/color, 2008), distinct for all common kinds of
+# colour vision, the strongest hues on grey first; then lighter and darker ones of Tol's "muted" and "light" schemes.
+PALETTE = (
+    "#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#0072B2",
+    "#EE8866", "#44BB99", "#FFAABB", "#AA4499", "#BBCC33", "#88CCEE", "#882255", "#DDCC77", "#99DDFF",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One slice to draw, rows downwards.
+
+    Attributes:
+        caption: What it shows.
+        image: `(H, W)` grey, or `(H, W, 3)` colour in 0 to 1.
+        fill: `(H, W)` label map that is drawn as translucent colour, if any.
+        lines: `(H, W)` label map that is drawn as outlines, if any.
+        size_mm: Height and width.
+    """
+
+    caption: str
+    image: Array
+    fill: Array | None
+    lines: Array | None
+    size_mm: tuple[float, float]
+
+
+def write_overlay(
+    path: Path,
+    image: Array,
+    reference: Array | None,
+    prediction: Array,
+    labels: LabelSchema,
+    spacing_mm: Triple,
+    title: str,
+    *,
+    geometry: Geometry | None = None,
+) -> None:
+    """Draw a case as a PNG of `WIDTH_PIXELS` width.
+
+    A volume is shown in three orthogonal slices through the most of the reference, or without one of the
+    prediction: the prediction as fill, the reference as lines. A 2D image is shown as image, reference, prediction.
+
+    Args:
+        path: The PNG file to write.
+        image: `(C, Z, Y, X)`; the first channel is shown in grey, or the first three of an RGB image in colour.
+        reference: `(Z, Y, X)` label values, if there are any.
+        prediction: `(Z, Y, X)` label values.
+        labels: What the values mean.
+        spacing_mm: Voxel size `(z, y, x)`.
+        title: First line of the picture.
+        geometry: Of a volume; turns it so that the head is up and the front is up, as in a viewer. Without it, a
+            volume is taken to lie as in DICOM: y to the back, z to the head.
+    """
+    shown = _shown_image(image)
+    texts, mean_dice = _legend_texts(reference, prediction, labels)
+    subtitle = [] if mean_dice is None else [f"mean Dice {mean_dice:.3f}"]
+    if prediction.shape[0] > 1:
+        panels = _volume_panels(shown, reference, prediction, labels, spacing_mm, _upright_flips(geometry))
+        subtitle.append("fill: prediction" if reference is None else "fill: prediction, lines: reference")
+    else:
+        panels = _plane_panels(shown, reference, prediction, spacing_mm)
+    _draw(path, panels, texts, labels, title, "    ".join(subtitle))
+
+
+def class_colour(index: int) -> str:
+    """The colour of foreground class `index`, as `#RRGGBB`; beyond the palette's end colours come again."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def _shown_image(image: Array) -> Array:
+    """`(Z, Y, X)` grey or `(Z, Y, X, 3)` colour, in 0 to 1."""
+    finite = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+    # Three channels or more of a 2D image that keep to the range of bytes are colours, not modalities.
+    if image.shape[0] >= 3 and image.shape[1] == 1 and finite.min() >= 0 and finite.max() <= 255:
+        return np.asarray(np.moveaxis(finite[:3], 0, -1) / (255.0 if finite.max() > 1 else 1.0))
+    grey = finite[0].astype(np.float32)
+    # Air is mostly the lowest value and often most of the image; it would take the window for itself.
+    body = grey[grey > grey.min()]
+    low, high = np.percentile(body, (1.0, 99.5)) if body.size else (0.0, 1.0)
+    return np.asarray(np.clip((grey - low) / max(float(high - low), 1e-6), 0.0, 1.0))
+
+
+def _upright_flips(geometry: Geometry | None) -> tuple[bool, bool, bool]:
+    """Axes `(z, y, x)` to reverse so that z runs to the head, y to the back and x to the patient's left."""
+    if geometry is None:
+        return (False, False, False)
+    x, y, z = (geometry.affine[axis][axis] for axis in range(3))  # RAS+: right, front and head are positive
+    return (z < 0, y > 0, x > 0)
+
+
+def _volume_panels(
+    shown: Array,
+    reference: Array | None,
+    prediction: Array,
+    labels: LabelSchema,
+    spacing_mm: Triple,
+    flips: tuple[bool, bool, bool],
+) -> list[_Panel]:
+    """Axial, coronal and sagittal slice; the head is up in the latter two."""
+    place = _busiest_place(reference, prediction, labels)
+    view = _view(prediction if reference is None else np.maximum(reference, prediction), spacing_mm)
+    panels = []
+    for axis, name in enumerate(("axial z", "coronal y", "sagittal x")):
+        rows, columns = (other for other in range(3) if other != axis)
+        # The first row is drawn on top: of the coronal and sagittal slices it is to be the head's end of z.
+        steps = (-1 if flips[rows] != (rows == 0) else 1, -1 if flips[columns] else 1)
+
+        def cut(volume: Array, axis: int = axis, steps: tuple[int, int] = steps) -> Array:
+            window = tuple(place[axis] if other == axis else view[other] for other in range(3))
+            return np.asarray(volume[window][:: steps[0], :: steps[1]])
+
+        image = cut(shown)
+        panels.append(
+            _Panel(
+                caption=f"{name} = {place[axis]}",
+                image=image,
+                fill=cut(prediction),
+                lines=None if reference is None else cut(reference),
+                size_mm=(image.shape[0] * spacing_mm[rows], image.shape[1] * spacing_mm[columns]),
+            )
+        )
+    return panels
+
+
+def _view(label: Array, spacing_mm: Triple) -> tuple[slice, slice, slice]:
+    """The part `(z, y, x)` of a volume to show: a cube about all labels, where the volume does not end before."""
+    box = bounding_box(label > 0)
+    side_mm = max(
+        max(_MARGIN_FACTOR * labelled, _MIN_SHOWN * size) * step
+        for labelled, size, step in zip(box.shape, label.shape, spacing_mm, strict=True)
+    )
+    view = []
+    for start, stop, size, step in zip(box.start, box.stop, label.shape, spacing_mm, strict=True):
+        length = min(size, math.ceil(side_mm / step))
+        first = min(max(0, (start + stop - length) // 2), size - length)
+        view.append(slice(first, first + length))
+    return view[0], view[1], view[2]
+
+
+def _busiest_place(reference: Array | None, prediction: Array, labels: LabelSchema) -> tuple[int, int, int]:
+    """The `(z, y, x)` slices that show the most foreground; the middle if there is none.
+
+    Classes count by the root of their area, so that a large organ does not hide the small ones.
+    """
+    source = reference if reference is not None else prediction
+    masks = [labels.class_mask(source, index) for index in range(labels.num_classes)]
+    if not any(mask.any() for mask in masks):
+        masks = [labels.class_mask(prediction, index) for index in range(labels.num_classes)]
+    place = []
+    for axis, size in enumerate(source.shape):
+        others = tuple(other for other in range(3) if other != axis)
+        weight = sum((np.sqrt(mask.sum(axis=others)) for mask in masks), start=np.zeros(size))
+        place.append(int(weight.argmax()) if weight.any() else size // 2)
+    return place[0], place[1], place[2]
+
+
+def _plane_panels(shown: Array, reference: Array | None, prediction: Array, spacing_mm: Triple) -> list[_Panel]:
+    """The image alone, under the reference, and under the prediction."""
+    plane = shown[0]
+    size_mm = (plane.shape[0] * spacing_mm[1], plane.shape[1] * spacing_mm[2])
+    maps: list[tuple[str, Array | None]] = [("image", None)]
+    if reference is not None:
+        maps.append(("reference", reference[0]))
+    maps.append(("prediction", prediction[0]))
+    return [_Panel(caption=name, image=plane, fill=fill, lines=None, size_mm=size_mm) for name, fill in maps]
+
+
+def _legend_texts(reference: Array | None, prediction: Array, labels: LabelSchema) -> tuple[list[str], float | None]:
+    """Name of each class, with its Dice over the whole case if there is a reference; and the mean Dice."""
+    names = [name if len(name) <= 32 else name[:31] + "…" for name in labels.class_names]
+    if reference is None:
+        return names, None
+    scores = score_case(reference, prediction, labels)
+    values = [scores[name].dice for name in labels.class_names]
+    known = [dice for dice in values if dice is not None]
+    texts = [
+        f"{name}  " + ("absent" if dice is None else f"Dice {dice:.3f}")
+        for name, dice in zip(names, values, strict=True)
+    ]
+    return texts, sum(known) / len(known) if known else None
+
+
+def _draw(
+    path: Path, panels: Sequence[_Panel], texts: Sequence[str], labels: LabelSchema, title: str, subtitle: str
+) -> None:
+    """Lay out title, panels at one common scale, and legend, from top to bottom."""
+    # The figure itself, not pyplot: no global state, no window system, safe in threads.
+    from matplotlib.figure import Figure
+
+    gaps = _MARGIN_INCHES * (len(panels) + 1)
+    tallest_mm = max(panel.size_mm[0] for panel in panels)
+    inches_per_mm = min(
+        (_WIDTH_INCHES - gaps) / sum(panel.size_mm[1] for panel in panels), _MAX_PANEL_INCHES / tallest_mm
+    )
+    most_columns = max(1, int(_WIDTH_INCHES / ((max(map(len, texts)) + 6) * _CHARACTER_INCHES)))
+    num_rows = math.ceil(len(texts) / most_columns)
+    below = (num_rows + 0.6) * _ROW_INCHES + _CAPTION_INCHES
+    above = _TITLE_INCHES + (_SUBTITLE_INCHES if subtitle else 0)
+    height = above + tallest_mm * inches_per_mm + below
+    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=_DPI, facecolor=_BACKGROUND_COLOUR)
+
+    limit = int(_WIDTH_INCHES / (_CHARACTER_INCHES * 1.5))
+    title = title if len(title) <= limit else title[: limit - 1] + "…"
+    _write_text(figure, _MARGIN_INCHES, height - 0.22, title, points=_FONT_POINTS + 4)
+    _write_text(figure, _MARGIN_INCHES, height - 0.48, subtitle)
+    left = (_WIDTH_INCHES - sum(panel.size_mm[1] for panel in panels) * inches_per_mm - gaps) / 2 + _MARGIN_INCHES
+    for panel in panels:
+        panel_height, panel_width = (size * inches_per_mm for size in panel.size_mm)
+        bottom = height - above - panel_height
+        inches = np.array([left, bottom, panel_width, panel_height])
+        left_, bottom_, width_, height_ = inches / [_WIDTH_INCHES, height, _WIDTH_INCHES, height]
+        _draw_panel(figure.add_axes((left_, bottom_, width_, height_)), panel, labels)
+        _write_text(figure, left + panel_width / 2, bottom - 0.13, panel.caption, centred=True)
+        left += panel_width + _MARGIN_INCHES
+    figure.legend(
+        handles=_legend_handles(texts),
+        loc="lower center",
+        ncol=math.ceil(len(texts) / num_rows),
+        fontsize=_FONT_POINTS,
+        frameon=False,
+        labelcolor=_TEXT_COLOUR,
+        borderaxespad=0.3,
+        columnspacing=1.6,
+    )
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", facecolor=_BACKGROUND_COLOUR)
+
+
+def _write_text(
+    figure: Figure, left: float, bottom: float, text: str, *, points: int = _FONT_POINTS, centred: bool = False
+) -> None:
+    """Write one line at a place in inches."""
+    width, height = figure.get_size_inches()
+    figure.text(
+        left / width,
+        bottom / height,
+        text,
+        fontsize=points,
+        color=_TEXT_COLOUR,
+        ha="center" if centred else "left",
+        va="center",
+        parse_math=False,  # in names of files and cases a dollar sign means itself
+    )
+
+
+def _legend_handles(texts: Sequence[str]) -> list[Artist]:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(facecolor=class_colour(index), label=text) for index, text in enumerate(texts)]
+    return list(handles)
+
+
+def _draw_panel(axes: Axes, panel: _Panel, labels: LabelSchema) -> None:
+    """The image and its labels; one unit of the axes is one voxel, stretched to its size in mm by the axes' box."""
+    from matplotlib.colors import to_rgb
+
+    axes.set_axis_off()
+    axes.imshow(panel.image, cmap="gray", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
+    height, width = panel.image.shape[:2]
+    if panel.fill is not None:
+        colours = np.zeros((height, width, 4))
+        for index in range(labels.num_classes):
+            colours[labels.class_mask(panel.fill, index)] = (*to_rgb(class_colour(index)), _FILL_OPACITY)
+        axes.imshow(colours, aspect="auto", interpolation="nearest")
+    if panel.lines is None:
+        return
+    for index in range(labels.num_classes):
+        mask = labels.class_mask(panel.lines, index)
+        if mask.any():
+            # A rim of background closes the lines of what touches the border.
+            columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
+            axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], colors=[class_colour(index)], linewidths=1.4)
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)

@@ -1,0 +1,1 @@
+"""Training: one generic loop that receives its parts."""

@@ -1,0 +1,58 @@
+"""An exponential average of the weights, its window given as a share of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """Averaged weights of a network; the network's own where `share` is 0.
+
+    The decay of a step follows from how far it moved the run, so that the window is the same share of a run by the
+    clock and of one by steps, and grown patches with their slower steps weigh by their time.
+
+    Args:
+        network: Its parameters are averaged; the architectures have no running statistics.
+        share: Window of the average as a share of the run.
+    """
+
+    def __init__(self, network: nn.Module, share: float) -> None:
+        self._parameters = dict(network.named_parameters())
+        self._share = share
+        self._average = {name: value.detach().clone() for name, value in self._parameters.items()} if share else {}
+
+    @torch.no_grad()
+    def update(self, progress: float) -> None:
+        """Take in the network's weights after a step that moved the run by `progress`."""
+        if self._average:
+            weight = 1 - math.exp(-progress / self._share)
+            torch._foreach_lerp_(list(self._average.values()), list(self._parameters.values()), weight)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged weights by name."""
+        source = self._average or self._parameters
+        return {name: value.detach() for name, value in source.items()}
+
+    @torch.no_grad()
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Put back what `weights` gave."""
+        for name, value in self._average.items():
+            value.copy_(weights[name])
+
+    @contextmanager
+    @torch.no_grad()
+    def applied(self) -> Iterator[None]:
+        """Run the block with the averaged weights in the network."""
+        own = {name: self._parameters[name].detach().clone() for name in self._average}
+        for name, value in self._average.items():
+            self._parameters[name].copy_(value)
+        try:
+            yield
+        finally:
+            for name, value in own.items():
+                self._parameters[name].copy_(value)

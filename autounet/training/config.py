@@ -1,0 +1,86 @@
+"""Every choice of a training run as one record, checked whole before anything starts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from autounet.records import Record
+from autounet.training.sampling import FOREGROUND_SHARE
+
+OptimizerName = Literal["sgd", "adamw"]
+ScheduleName = Literal["poly", "cosine"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class TrainConfig(Record):
+    """How to train. The defaults are nnU-Net's recipe; `for_clock` is the one for a given time.
+
+    Attributes:
+        num_epochs: Length of the run, where no time is given.
+        steps_per_epoch: Steps between two validations, where no time is given.
+        max_seconds: Length of the whole command; the schedule is laid over the time that is left for training.
+        optimizer: `sgd` is SGD with Nesterov momentum.
+        learning_rate: At its peak.
+        momentum: Of SGD.
+        weight_decay: On all parameters.
+        schedule: How the learning rate falls to zero.
+        warmup: Share of the run over which the learning rate rises.
+        gradient_clip: Largest norm of the gradient.
+        ema_share: Weights are averaged over about this share of the run; 0 for no averaging.
+        growth: Patch sizes to begin with: pairs of (share of the run at which the stage ends, factor on the patch).
+        growth_batch: By how much a smaller patch makes up in batch size: 1 keeps the voxels of a step.
+        foreground_share: Patches of a batch that are centred on foreground.
+        augmentation: Name of the policy.
+        loss: Name of the loss.
+        deep_supervision: Whether the coarser outputs are trained too.
+        precision: `auto` measures what the device is fast at.
+        seed: Of initialisation, sampling and augmentation.
+        checkpoint_seconds: Time between two checkpoints.
+    """
+
+    num_epochs: int = Field(1000, ge=1)
+    steps_per_epoch: int = Field(250, ge=1)
+    max_seconds: float | None = Field(None, gt=0)
+    optimizer: OptimizerName = "sgd"
+    learning_rate: float = Field(0.01, gt=0)
+    momentum: float = Field(0.99, ge=0, lt=1)
+    weight_decay: float = Field(3e-5, ge=0)
+    schedule: ScheduleName = "poly"
+    warmup: float = Field(0.0, ge=0, lt=1)
+    gradient_clip: float = Field(12.0, gt=0)
+    ema_share: float = Field(0.0, ge=0, lt=1)
+    growth: tuple[tuple[float, float], ...] = ()
+    growth_batch: float = Field(0.0, ge=0)
+    foreground_share: float = Field(FOREGROUND_SHARE, ge=0, le=1)
+    augmentation: str = "nnunet"
+    loss: str = "dice_ce"
+    deep_supervision: bool = True
+    precision: PrecisionName = "auto"
+    seed: int = Field(0, ge=0)
+    checkpoint_seconds: float = Field(60.0, gt=0)
+
+    @classmethod
+    def for_clock(cls, max_seconds: float) -> TrainConfig:
+        """The recipe for a given time; docs/log.md has the trials behind it."""
+        return cls(
+            max_seconds=max_seconds,
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=1e-2,
+            schedule="cosine",
+            warmup=0.05,
+            ema_share=0.02,
+            foreground_share=0.5,
+            augmentation="light",
+        )
+
+    @model_validator(mode="after")
+    def _growth_ascends(self) -> TrainConfig:
+        ends = [end for end, _ in self.growth]
+        if ends != sorted(ends) or any(not 0 < end < 1 for end in ends):
+            raise ValueError(f"growth must list stages by their end, between 0 and 1, got {self.growth}")
+        if any(not 0 < factor <= 1 for _, factor in self.growth):
+            raise ValueError(f"growth factors must lie in (0, 1], got {self.growth}")
+        return self

@@ -1,0 +1,69 @@
+"""Which number format a device is fast in: measured once, chosen, and the reason told."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from autounet.training.config import PrecisionName
+
+# Half precision must win by this much: it costs some exactness, so a draw goes to float32.
+_REQUIRED_SPEEDUP = 1.2
+_PROBE_CHANNELS, _PROBE_EDGE, _PROBE_RUNS = 32, 24, 3
+_LARGEST_ERROR = 0.02
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A number format for the convolutions.
+
+    Attributes:
+        dtype: What autocast computes in; float32 means no autocast.
+        reason: Why, for the log.
+    """
+
+    dtype: torch.dtype
+    reason: str
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context to run the network in."""
+        return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
+    """The format of that name, or for `auto` the one that the device is fast in."""
+    if name != "auto":
+        return Precision(getattr(torch, name), "asked for")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision(torch.bfloat16, "the GPU has bfloat16 units, which need no loss scaling")
+        return Precision(torch.float16, "the GPU has no bfloat16 units")
+    if device.type != "cpu":
+        return Precision(torch.float32, f"nothing faster was tested on {device.type}")
+    return _probe_cpu()
+
+
+def _probe_cpu() -> Precision:
+    """Time a convolution, forward and backward, in both formats: flags of the processor do not tell its speed."""
+    generator = torch.Generator().manual_seed(0)
+    convolution = nn.Conv3d(_PROBE_CHANNELS, _PROBE_CHANNELS, 3, padding=1)
+    x = torch.randn(2, _PROBE_CHANNELS, *(_PROBE_EDGE,) * 3, generator=generator)
+    seconds, outputs = {}, {}
+    for dtype in (torch.float32, torch.bfloat16):
+        timings = []
+        for _ in range(_PROBE_RUNS):
+            start = time.perf_counter()
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                outputs[dtype] = convolution(x)
+            outputs[dtype].float().sum().backward()
+            timings.append(time.perf_counter() - start)
+        seconds[dtype] = min(timings)
+    speedup = seconds[torch.float32] / seconds[torch.bfloat16]
+    error = (outputs[torch.bfloat16].float() - outputs[torch.float32]).abs().max() / outputs[torch.float32].abs().max()
+    measured = f"a convolution in bfloat16 takes {1 / speedup:.2f} times the time of float32 on this CPU"
+    if speedup >= _REQUIRED_SPEEDUP and float(error) < _LARGEST_ERROR:
+        return Precision(torch.bfloat16, measured)
+    return Precision(torch.float32, measured)

@@ -1,0 +1,224 @@
+"""Patches out of prepared cases: where they are cut, how often foreground is forced, and reading ahead."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autounet.augmentation.policies import Augmentation
+from autounet.labels import OUTSIDE
+from autounet.preprocessing.store import ClassLocations, PreparedStore
+
+Array = npt.NDArray[Any]
+
+# nnU-Net: the last third of a batch is centred on foreground.
+FOREGROUND_SHARE = 0.33
+
+
+@dataclass(frozen=True)
+class PatchBatch:
+    """What a training step sees.
+
+    Attributes:
+        image: `(B, C, *patch_size)` float32.
+        label: `(B, *patch_size)` int16, the dataset's label values.
+    """
+
+    image: npt.NDArray[np.float32]
+    label: npt.NDArray[np.int16]
+
+
+class CaseCache:
+    """Prepared cases at hand: in memory if they all fit, else memory-mapped.
+
+    Args:
+        store: Where they lie.
+        names: Which of them.
+        max_bytes: Memory that may be used.
+    """
+
+    def __init__(self, store: PreparedStore, names: Sequence[str], max_bytes: int) -> None:
+        self._store = store
+        self.names = tuple(names)
+        self._images = {name: store.image(name) for name in names}
+        self._labels = {name: store.label(name) for name in names}
+        self._locations = {name: store.locations(name) for name in names}
+        total = sum(_num_bytes(array) for array in (*self._images.values(), *self._labels.values()))
+        if total <= max_bytes:
+            self._images = {name: array[:] for name, array in self._images.items()}
+            self._labels = {name: array[:] for name, array in self._labels.items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a worker as file names: every worker maps the same pages of memory."""
+        return CaseCache, (self._store, self.names, 0)
+
+    def image(self, name: str) -> Any:
+        """`(C, Z, Y, X)`, an array or a memory map."""
+        return self._images[name]
+
+    def label(self, name: str) -> Any:
+        """`(1, Z, Y, X)`, an array or a memory map."""
+        return self._labels[name]
+
+    def locations(self, name: str) -> ClassLocations:
+        """Where the case's classes are."""
+        return self._locations[name]
+
+
+@dataclass(frozen=True)
+class PatchSampler:
+    """Makes batch number `step` as a pure function of the seed and the step, in whichever process it is asked.
+
+    Attributes:
+        cases: The training cases.
+        augmentation: What is done to the patches; it also sets their size.
+        batch_size: Patches a batch.
+        foreground_share: Patches from the end of the batch that are centred on foreground.
+        seed: Of the run.
+    """
+
+    cases: CaseCache
+    augmentation: Augmentation
+    batch_size: int
+    foreground_share: float
+    seed: int
+
+    def batch(self, step: int) -> PatchBatch:
+        """Cut, augment and stack the patches of a step."""
+        generator = np.random.default_rng((self.seed, step))
+        # batchgenerators draws from NumPy's global state; seeding it here makes batches independent of their order.
+        np.random.seed(generator.integers(2**32, dtype=np.uint64).astype(np.uint32))  # noqa: NPY002
+        patches = [self._cut(generator, self._is_forced(index)) for index in range(self.batch_size)]
+        image = np.stack([patch[0] for patch in patches]).astype(np.float32)
+        label = np.stack([patch[1] for patch in patches])
+        return PatchBatch(*self.augmentation(image, label))
+
+    def _is_forced(self, index: int) -> bool:
+        """Positional, as in nnU-Net: of two patches the second, of nine the last three."""
+        return index >= round(self.batch_size * (1 - self.foreground_share))
+
+    def _cut(self, generator: np.random.Generator, forced: bool) -> tuple[Array, Array]:
+        name = self.cases.names[generator.integers(len(self.cases.names))]
+        image, label = self.cases.image(name), self.cases.label(name)
+        initial = _three(self.augmentation.initial_patch_size)
+        final = _three(self.augmentation.patch_size)
+        centre = _centre(self.cases.locations(name), generator, forced)
+        is_2d = len(self.augmentation.patch_size) == 2
+        start = _patch_start(label.shape[1:], initial, final, centre, generator)
+        cut_image, cut_label = cut_box(image, start, initial, 0), cut_box(label, start, initial, OUTSIDE)
+        return (cut_image[:, 0], cut_label[:, 0]) if is_2d else (cut_image, cut_label)
+
+
+def _centre(locations: ClassLocations, generator: np.random.Generator, forced: bool) -> npt.NDArray[np.int32] | None:
+    """A voxel to centre on: of a class drawn evenly among those present, or any annotated one, or none."""
+    present = [places for places in locations.per_class if len(places)]
+    if forced and present:
+        places = present[generator.integers(len(present))]
+    elif locations.annotated is not None and len(locations.annotated):
+        places = locations.annotated
+    else:
+        return None
+    centre: npt.NDArray[np.int32] = places[generator.integers(len(places))]
+    return centre
+
+
+def _patch_start(
+    shape: Sequence[int],
+    initial: Sequence[int],
+    final: Sequence[int],
+    centre: npt.NDArray[np.int32] | None,
+    generator: np.random.Generator,
+) -> list[int]:
+    """First voxel of the region to cut, on each axis; it may lie outside, where padding fills it.
+
+    As in nnU-Net, the region may overhang by the margin that turning needs, and by what the image is too small.
+    Deviation: a forced patch is held inside on the far side too, where nnU-Net lets it overhang.
+    """
+    start = []
+    for axis in range(3):
+        need = max(initial[axis] - final[axis], initial[axis] - shape[axis])
+        low, high = -need // 2, shape[axis] + need // 2 + need % 2 - initial[axis]
+        if centre is None:
+            start.append(int(generator.integers(low, high + 1)))
+        else:
+            start.append(min(max(low, int(centre[axis]) - initial[axis] // 2), high))
+    return start
+
+
+def cut_box(array: Any, start: Sequence[int], size: Sequence[int], fill: int) -> Array:
+    """Cut `(C, *size)` from `(C, Z, Y, X)` at `start`, which may lie outside; missing voxels become `fill`."""
+    shape = array.shape[1:]
+    inside = [
+        slice(max(0, first), min(edge, first + extent)) for first, extent, edge in zip(start, size, shape, strict=True)
+    ]
+    result = np.full((array.shape[0], *size), fill, dtype=array.dtype)
+    place = tuple(slice(part.start - first, part.stop - first) for part, first in zip(inside, start, strict=True))
+    if all(part.stop > part.start for part in inside):
+        result[(slice(None), *place)] = array[(slice(None), *inside)]
+    return result
+
+
+class BatchStream:
+    """Batches in order, read ahead in a thread, or in processes where a fast device would starve.
+
+    Args:
+        sampler: Makes the batches.
+        first_step: Where to begin; a resumed run goes on with the batches that it would have seen.
+        num_workers: Processes; 0 for one thread, which suits a CPU that trains at the same time.
+        read_ahead: Batches kept ready.
+    """
+
+    def __init__(self, sampler: PatchSampler, first_step: int, num_workers: int, read_ahead: int = 3) -> None:
+        self._sampler = sampler
+        self._next = first_step
+        self._pool: ThreadPoolExecutor | ProcessPoolExecutor
+        if num_workers == 0:
+            self._pool = ThreadPoolExecutor(1)
+            self._make = sampler.batch
+        else:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(num_workers, context, initializer=_hold_sampler, initargs=(sampler,))
+            self._make = _batch_of_held_sampler
+        self._pending: deque[Future[PatchBatch]] = deque()
+        self._read_ahead = max(read_ahead, 2 * num_workers)
+
+    def __iter__(self) -> Iterator[PatchBatch]:
+        return self
+
+    def __next__(self) -> PatchBatch:
+        while len(self._pending) < self._read_ahead:
+            self._pending.append(self._pool.submit(self._make, self._next))
+            self._next += 1
+        return self._pending.popleft().result()
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+_held: list[PatchSampler] = []
+
+
+def _hold_sampler(sampler: PatchSampler) -> None:
+    """Keep the sampler in a worker, so that cases travel there once and not with every batch."""
+    _held[:] = [sampler]
+
+
+def _batch_of_held_sampler(step: int) -> PatchBatch:
+    return _held[0].batch(step)
+
+
+def _three(size: Sequence[int]) -> tuple[int, int, int]:
+    z, y, x = (1,) * (3 - len(size)) + tuple(size)
+    return (z, y, x)
+
+
+def _num_bytes(array: Any) -> int:
+    return int(np.prod(array.shape)) * int(np.dtype(array.dtype).itemsize)

@@ -1,0 +1,113 @@
+"""One case from raw to prepared: transpose, crop, normalise, resample. And the way back for its label map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autounet.data.io import Image
+from autounet.errors import RequestError
+from autounet.geometry import Box, Shape3, Triple, permuted, resampled_shape
+from autounet.labels import OUTSIDE
+from autounet.plans import Configuration, Plan
+from autounet.preprocessing.crop import mark_outside, nonzero_box
+from autounet.preprocessing.normalize import normalize
+from autounet.records import Record
+from autounet.resample import resample_image, resample_label
+
+Array = npt.NDArray[Any]
+
+
+class CaseProperties(Record):
+    """What was done to a case, so that it can be undone. Axes are in the plan's order.
+
+    Attributes:
+        spacing_mm: Spacing as it came.
+        target_spacing_mm: Spacing after resampling.
+        shape_before_crop: Shape as it came.
+        crop: The box kept.
+        shape: Shape after resampling.
+    """
+
+    spacing_mm: Triple
+    target_spacing_mm: Triple
+    shape_before_crop: Shape3
+    crop: Box
+    shape: Shape3
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case as the network sees it.
+
+    Attributes:
+        image: `(C, Z, Y, X)` float32, normalised.
+        label: `(Z, Y, X)` int16, -1 outside the body; `None` at prediction.
+        properties: How to go back.
+    """
+
+    image: npt.NDArray[np.float32]
+    label: npt.NDArray[np.int16] | None
+    properties: CaseProperties
+
+
+def prepare_case(image: Image, label: Array | None, plan: Plan, configuration: Configuration) -> PreparedCase:
+    """Prepare a case as its configuration asks.
+
+    Normalisation comes before resampling, as in nnU-Net.
+
+    Args:
+        image: Raw image `(C, Z, Y, X)` with its geometry.
+        label: Raw label map `(Z, Y, X)`, or `None`.
+        plan: The dataset's plan.
+        configuration: One of its configurations.
+
+    Raises:
+        RequestError: The image has another number of channels than the plan, or does not fit a normalisation.
+    """
+    _require_channels(image, plan)
+    order = plan.transpose_forward
+    array = image.array.transpose(0, *(axis + 1 for axis in order))
+    spacing: Triple = permuted(image.geometry.spacing_mm, order)
+    box = nonzero_box(array)
+    cropped = array[(slice(None), *box.slices)]
+    label = None if label is None else label.transpose(order)[box.slices].astype(np.int16)
+    body = None
+    if any(channel.use_mask for channel in plan.channels):
+        label_or_zero = np.zeros(cropped.shape[1:], dtype=np.int16) if label is None else label
+        marked = mark_outside(cropped, label_or_zero)
+        body, label = marked != OUTSIDE, None if label is None else marked
+    normalized = np.stack(
+        [normalize(channel, entry, body) for channel, entry in zip(cropped, plan.channels, strict=True)]
+    )
+    target = configuration.target_spacing_mm(spacing)
+    shape = resampled_shape(normalized.shape[1:], spacing, target)
+    properties = CaseProperties(
+        spacing_mm=spacing,
+        target_spacing_mm=target,
+        shape_before_crop=array.shape[1:],
+        crop=box,
+        shape=shape,
+    )
+    return PreparedCase(
+        image=resample_image(normalized, shape, spacing, target),
+        label=None if label is None else resample_label(label, shape, spacing, target),
+        properties=properties,
+    )
+
+
+def restore_label(label: Array, properties: CaseProperties, plan: Plan) -> Array:
+    """Put a label map of the cropped, unresampled case back into the raw array's frame `(Z, Y, X)`."""
+    whole = np.zeros(properties.shape_before_crop, dtype=label.dtype)
+    whole[properties.crop.slices] = label
+    return np.ascontiguousarray(whole.transpose(plan.transpose_backward))
+
+
+def _require_channels(image: Image, plan: Plan) -> None:
+    found, expected = image.array.shape[0], len(plan.channels)
+    if found != expected:
+        names = ", ".join(channel.name for channel in plan.channels)
+        raise RequestError(f"the image has {found} channels, but the model was planned for {expected}: {names}")

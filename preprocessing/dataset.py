@@ -1,0 +1,121 @@
+"""Many cases: in parallel, resumable, only what is missing or has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autounet.data.dataset import RawCase, RawDataset
+from autounet.data.io import read_image, read_label
+from autounet.labels import LabelSchema
+from autounet.parallel import map_unordered
+from autounet.plans import Configuration, Plan
+from autounet.preprocessing.case import prepare_case
+from autounet.preprocessing.store import ClassLocations, PreparedStore
+from autounet.progress import SILENT, Reporter
+
+# Raised whenever the code makes something else of the same plan, so that stored cases are made again.
+_FORMAT = 1
+# As many places of a class are kept as nnU-Net keeps: enough to sample from, few enough to load fast.
+_MIN_LOCATIONS, _LOCATION_SHARE = 10_000, 0.01
+_LOCATION_SEED = 1234
+
+
+@dataclass(frozen=True)
+class PreparedCount:
+    """How many cases were prepared now, and how many lay ready."""
+
+    prepared: int
+    ready: int
+
+
+def store_for(folder: Path, plan: Plan, configuration: Configuration) -> PreparedStore:
+    """The store of a configuration inside a dataset's preprocessed folder."""
+    return PreparedStore(folder / f"{plan.planner}_{configuration.name}", configuration.patch_size)
+
+
+def prepare_dataset(
+    dataset: RawDataset,
+    plan: Plan,
+    configuration: Configuration,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    reporter: Reporter = SILENT,
+) -> PreparedCount:
+    """Prepare every training case of a dataset that is missing or was made from something else.
+
+    Args:
+        dataset: The raw dataset.
+        plan: Its plan.
+        configuration: One of the plan's configurations.
+        folder: The dataset's preprocessed folder.
+        jobs: Worker processes.
+        reporter: Shows the progress.
+    """
+    store = store_for(folder, plan, configuration)
+    store.folder.mkdir(parents=True, exist_ok=True)
+    missing = [case for case in dataset.cases if not store.holds(case.name, recipe(case, plan, configuration))]
+    work = partial(_prepare_cases, plan=plan, configuration=configuration, folder=folder)
+    # Several small cases travel together, so that the workers spend their time on the cases.
+    groups = _grouped(missing, max(1, min(8, len(missing) // (4 * max(1, jobs)))))
+    done = map_unordered(work, groups, jobs=jobs, reporter=reporter, description=f"preprocess {configuration.name}")
+    prepared = sum(done)
+    return PreparedCount(prepared=prepared, ready=len(dataset.cases) - prepared)
+
+
+def recipe(case: RawCase, plan: Plan, configuration: Configuration) -> str:
+    """A hash of everything that a prepared case depends on: the plan's part in it and the raw files' state."""
+    files = [*case.images, *([case.label] if case.label else [])]
+    ingredients: list[Any] = [
+        _FORMAT,
+        plan.labels.model_dump(mode="json"),
+        [channel.model_dump(mode="json") for channel in plan.channels],
+        plan.transpose_forward,
+        configuration.spacing_mm,
+        [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files],
+    ]
+    return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
+
+
+def class_locations(label: npt.NDArray[np.int16], labels: LabelSchema) -> ClassLocations:
+    """Draw, for every class, voxels of it to centre patches on (nnU-Net's `_sample_foreground_locations`)."""
+    generator = np.random.default_rng(_LOCATION_SEED)
+    per_class = tuple(_sample(labels.class_mask(label, index), generator) for index in range(labels.num_classes))
+    annotated = labels.annotated_mask(label)
+    return ClassLocations(per_class, None if annotated is None else _sample(annotated & (label >= 0), generator))
+
+
+def _sample(mask: npt.NDArray[np.bool_], generator: np.random.Generator) -> npt.NDArray[np.int32]:
+    flat = np.flatnonzero(mask)
+    keep = max(min(_MIN_LOCATIONS, flat.size), int(np.ceil(_LOCATION_SHARE * flat.size)))
+    if keep < flat.size:
+        flat = generator.choice(flat, keep, replace=False)
+    return np.stack(np.unravel_index(flat, mask.shape), axis=1).astype(np.int32)
+
+
+def _grouped(cases: Sequence[RawCase], size: int) -> list[tuple[RawCase, ...]]:
+    return [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
+
+
+def _prepare_cases(cases: tuple[RawCase, ...], *, plan: Plan, configuration: Configuration, folder: Path) -> int:
+    for case in cases:
+        _prepare_one(case, plan, configuration, store_for(folder, plan, configuration))
+    return len(cases)
+
+
+def _prepare_one(case: RawCase, plan: Plan, configuration: Configuration, store: PreparedStore) -> None:
+    assert case.label is not None, "training cases were checked to have labels"
+    label, _ = read_label(case.label)
+    prepared = prepare_case(read_image(case.images), label, plan, configuration)
+    assert prepared.label is not None
+    locations = class_locations(prepared.label, plan.labels)
+    store.save(case.name, prepared, locations, recipe(case, plan, configuration))

@@ -1,0 +1,141 @@
+"""Prepared cases on disk: chunked, compressed, memory-mapped, each with a record that says what made it.
+
+A case is four files: `NAME.b2nd` (image), `NAME_label.b2nd`, `NAME_locations.npz` (where its classes are) and
+`NAME.json`, which is written last: a case without it does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+import numpy.typing as npt
+
+from autounet.errors import RequestError
+from autounet.preprocessing.case import CaseProperties, PreparedCase
+from autounet.records import Record, atomic_path
+
+# LZ4 decompresses at memory speed, which is what training waits for; blocks fit a core's L2 cache.
+_COMPRESSION = {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.SHUFFLE]}
+_BLOCK_BYTES = 128 * 1024
+# Beyond this, half precision would round intensities to whole numbers or lose them altogether.
+_HALF_LIMIT = 2048.0
+
+Array = npt.NDArray[Any]
+
+
+class StoredCase(Record):
+    """The record beside a prepared case.
+
+    Attributes:
+        recipe: Hash of all that the case was made from; another one means that it must be made again.
+        properties: How to go back to the raw case.
+    """
+
+    name: str
+    recipe: str
+    properties: CaseProperties
+
+
+@dataclass(frozen=True)
+class ClassLocations:
+    """Voxels to centre patches on.
+
+    Attributes:
+        per_class: For each foreground class, `(N, 3)` int32 voxel indices `(z, y, x)`; empty where it is absent.
+        annotated: The same for any voxel that is not ignored; `None` where the dataset has no ignore label.
+    """
+
+    per_class: tuple[npt.NDArray[np.int32], ...]
+    annotated: npt.NDArray[np.int32] | None
+
+
+class PreparedStore:
+    """The prepared cases of one configuration.
+
+    Args:
+        folder: Where they lie.
+        patch_size: Of the configuration; chunks follow it.
+    """
+
+    def __init__(self, folder: Path, patch_size: tuple[int, ...]) -> None:
+        self.folder = folder
+        self._patch = (1,) * (3 - len(patch_size)) + tuple(patch_size)
+
+    def holds(self, name: str, recipe: str) -> bool:
+        """Whether the case is there, whole, and made by this recipe."""
+        try:
+            return self.record(name).recipe == recipe
+        except RequestError:
+            return False
+
+    def save(self, name: str, case: PreparedCase, locations: ClassLocations, recipe: str) -> None:
+        """Write a case; its record last."""
+        assert case.label is not None
+        self._write_array(self.folder / f"{name}.b2nd", _in_half_precision_where_exact_enough(case.image))
+        label = case.label.astype(np.int8) if case.label.max(initial=0) <= 127 else case.label
+        self._write_array(self.folder / f"{name}_label.b2nd", label[None])
+        with atomic_path(self.folder / f"{name}_locations.npz") as partial:
+            arrays = {f"class_{index}": array for index, array in enumerate(locations.per_class)}
+            if locations.annotated is not None:
+                arrays["annotated"] = locations.annotated
+            np.savez(partial, **arrays)  # type: ignore[arg-type]
+        StoredCase(name=name, recipe=recipe, properties=case.properties).write(self.folder / f"{name}.json")
+
+    def record(self, name: str) -> StoredCase:
+        """The record of a case.
+
+        Raises:
+            RequestError: The case is not there.
+        """
+        return StoredCase.read(self.folder / f"{name}.json")
+
+    def image(self, name: str) -> Any:
+        """The image `(C, Z, Y, X)`, float16 or float32, memory-mapped: slicing reads only what is asked for."""
+        return self._open(self.folder / f"{name}.b2nd")
+
+    def label(self, name: str) -> Any:
+        """The label map `(1, Z, Y, X)`, int8 or int16, memory-mapped."""
+        return self._open(self.folder / f"{name}_label.b2nd")
+
+    def locations(self, name: str) -> ClassLocations:
+        """Where the classes of the case are."""
+        with np.load(self.folder / f"{name}_locations.npz", allow_pickle=False) as arrays:
+            per_class = tuple(arrays[f"class_{index}"] for index in range(len(arrays) - ("annotated" in arrays)))
+            return ClassLocations(per_class=per_class, annotated=arrays.get("annotated"))
+
+    def _open(self, path: Path) -> Any:
+        try:
+            return blosc2.open(str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
+        except (OSError, RuntimeError, ValueError) as error:
+            raise RequestError(
+                f"prepared file {path} cannot be read ({error}). Run plan_and_preprocess again to mend it."
+            ) from None
+
+    def _write_array(self, path: Path, array: Array) -> None:
+        chunks = (1, *(min(size, edge) for size, edge in zip(array.shape[1:], self._patch, strict=True)))
+        with atomic_path(path) as partial:
+            blosc2.asarray(
+                np.ascontiguousarray(array),
+                chunks=chunks,
+                blocks=_blocks(chunks, array.dtype.itemsize),
+                urlpath=str(partial),
+                cparams={**_COMPRESSION, "typesize": array.dtype.itemsize, "nthreads": 1},
+            )
+
+
+def _blocks(chunks: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Halve the longest axis of a chunk until it is small enough to stay in cache."""
+    blocks = list(chunks)
+    while np.prod(blocks) * itemsize > _BLOCK_BYTES:
+        longest = int(np.argmax(blocks))
+        blocks[longest] = -(-blocks[longest] // 2)
+    return tuple(blocks)
+
+
+def _in_half_precision_where_exact_enough(image: npt.NDArray[np.float32]) -> Array:
+    """Normalised intensities as float16: half the disk and memory, an error of 2^-11, far below any noise."""
+    return image.astype(np.float16) if float(np.abs(image).max(initial=0.0)) < _HALF_LIMIT else image

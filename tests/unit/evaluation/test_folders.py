@@ -1,0 +1,178 @@
+"""Pairing, reading and scoring of whole folders, and everything that can be wrong with them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autounet.data.io import write_label
+from autounet.errors import DataError, RequestError
+from autounet.evaluation import evaluate_folders, folders
+from autounet.geometry import Geometry, Triple
+from autounet.labels import LabelClass, LabelSchema
+
+GEOMETRY = Geometry.from_spacing((2.0, 1.0, 1.0))
+
+
+def write(path: Path, values: list[int], spacing_mm: Triple | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    geometry = GEOMETRY if spacing_mm is None else Geometry.from_spacing(spacing_mm)
+    write_label(path, np.array(values, dtype=np.uint8).reshape(2, 2, -1), geometry)
+
+
+def describe(folder: Path, labels: dict[str, int | list[int]], **more: object) -> None:
+    content = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 2, "file_ending": ".nii.gz", **more}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Two cases: `a` with Dice 0.5 of organ 1, `b` without foreground on either side."""
+    references, predictions = tmp_path / "data" / "labelsTr", tmp_path / "out"
+    write(references / "a.nii.gz", [1, 1, 0, 0])
+    write(predictions / "a.nii.gz", [1, 0, 1, 0])
+    write(references / "b.nii.gz", [0, 0, 0, 0])
+    write(predictions / "b.nii.gz", [0, 0, 0, 0])
+    return references, predictions
+
+
+def problems(error: DataError) -> list[tuple[str, str]]:
+    return [(problem.case, problem.what) for problem in error.problems]
+
+
+@pytest.mark.parametrize("place", ["inside", "above", "predictions"])
+def test_classes_come_from_the_dataset_json(pair: tuple[Path, Path], place: str) -> None:
+    references, predictions = pair
+    folder = {"inside": references, "above": references.parent, "predictions": predictions}[place]
+    describe(folder, {"background": 0, "liver": 1, "cyst": 2})
+    summary = evaluate_folders(references, predictions)
+    assert [entry.case for entry in summary.cases] == ["a", "b"]
+    assert summary.cases[0].reference == str(references / "a.nii.gz")
+    assert summary.cases[0].prediction == str(predictions / "a.nii.gz")
+    liver, cyst = summary.class_means["liver"], summary.class_means["cyst"]
+    assert (liver.dice, liver.num_scored, liver.num_empty) == (0.5, 1, 1)
+    assert (cyst.dice, cyst.num_empty) == (None, 2)
+    assert summary.foreground_dice == 0.5
+
+
+def test_without_a_description_every_value_is_a_class(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    write(predictions / "b.nii.gz", [0, 0, 0, 3])
+    summary = evaluate_folders(references, predictions)
+    assert list(summary.class_means) == ["class 1", "class 3"]
+    assert summary.class_means["class 3"].num_spurious == 1
+
+
+def test_given_labels_go_before_the_description(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    describe(references.parent, {"background": 0, "liver": 1})
+    labels = LabelSchema(classes=(LabelClass(name="organ", values=(1,)),))
+    assert list(evaluate_folders(references, predictions, labels).class_means) == ["organ"]
+
+
+def test_regions_and_ignore_from_the_description(tmp_path: Path) -> None:
+    references, predictions = tmp_path / "labelsTr", tmp_path / "out"
+    describe(tmp_path, {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}, regions_class_order=[1, 2])
+    write(references / "a.nii.gz", [1, 2, 3, 0])
+    write(predictions / "a.nii.gz", [2, 2, 2, 0])
+    whole, core = evaluate_folders(references, predictions).cases[0].classes.values()
+    assert (whole.tp, whole.fp, whole.fn, whole.tn) == (2, 0, 0, 1)
+    assert (core.tp, core.fp, core.fn, core.tn) == (1, 1, 0, 1)
+
+
+def test_flat_images(tmp_path: Path) -> None:
+    geometry = Geometry.from_spacing((1.0, 1.0, 1.0), num_spatial_dims=2)
+    for folder in ("labelsTr", "out"):
+        (tmp_path / folder).mkdir()
+        write_label(tmp_path / folder / "a.png", np.array([[[0, 1], [1, 0]]], dtype=np.uint8), geometry)
+    assert evaluate_folders(tmp_path / "labelsTr", tmp_path / "out").foreground_dice == 1.0
+
+
+def test_all_problems_come_at_once(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    describe(references.parent, {"background": 0, "liver": 1})
+    write(references / "lonely.nii.gz", [0, 0, 0, 0])
+    write(predictions / "orphan.nii.gz", [0, 0, 0, 0])
+    write(references / "larger.nii.gz", [0, 0, 0, 0])
+    write(predictions / "larger.nii.gz", [0] * 8)
+    write(references / "moved.nii.gz", [0, 0, 0, 0])
+    write(predictions / "moved.nii.gz", [0, 0, 0, 0], spacing_mm=(5.0, 1.0, 1.0))
+    write(references / "broken.nii.gz", [0, 0, 0, 0])
+    (predictions / "broken.nii.gz").write_bytes(b"\x1f\x8bno")
+    write(references / "grey.nii.gz", [0, 1, 0, 0])
+    write(predictions / "grey.nii.gz", [0, 255, 0, 0])
+    with pytest.raises(DataError) as caught:
+        evaluate_folders(references, predictions)
+    assert caught.value.exit_code == 2
+    found = dict(problems(caught.value))
+    assert sorted(found) == ["broken", "grey", "larger", "lonely", "moved", "orphan"]
+    assert "no prediction for this reference" in found["lonely"]
+    assert "no reference for this prediction" in found["orphan"]
+    assert "shape (2, 2, 2)" in found["larger"]
+    assert "(2, 2, 1)" in found["larger"]
+    assert "2, 1, 1" in found["moved"]
+    assert "5, 1, 1" in found["moved"]
+    assert "[255]" in found["grey"]
+    files = {problem.case: problem.file for problem in caught.value.problems}
+    assert files["lonely"] == str(references / "lonely.nii.gz")
+    assert files["broken"] == str(predictions / "broken.nii.gz")
+    assert files["grey"] == str(predictions / "grey.nii.gz")
+
+
+def test_an_unreadable_reference_is_named(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    (references / "a.nii.gz").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        evaluate_folders(references, predictions)
+    assert [problem.file for problem in caught.value.problems] == [str(references / "a.nii.gz")]
+
+
+def test_empty_folders(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    references, predictions = pair
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(RequestError, match="no label file"):
+        evaluate_folders(empty, predictions)
+    with pytest.raises(DataError, match="it is empty") as caught:
+        evaluate_folders(references, empty)
+    assert len(caught.value.problems) == 1
+    (empty / "a.nrrd").touch()
+    with pytest.raises(DataError, match=r"it holds \.nrrd"):
+        evaluate_folders(references, empty)
+
+
+def test_missing_folder(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="nowhere"):
+        evaluate_folders(pair[0], tmp_path / "nowhere")
+
+
+def test_several_endings_need_a_description(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    (references / "notes.txt").touch()
+    (references / ".hidden.png").touch()
+    assert evaluate_folders(references, predictions).num_cases == 2
+    write(references / "c.nrrd", [0, 0, 0, 0])
+    with pytest.raises(RequestError, match=r"\.nii\.gz, \.nrrd"):
+        evaluate_folders(references, predictions)
+    describe(references.parent, {"background": 0, "liver": 1})
+    assert evaluate_folders(references, predictions).num_cases == 2
+
+
+def test_no_class_anywhere(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    for folder in pair:
+        write(folder / "a.nii.gz", [0, 0, 0, 0])
+    with pytest.raises(RequestError, match="no class to score"):
+        evaluate_folders(references, predictions)
+
+
+def test_workers_give_the_same(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = evaluate_folders(*pair, jobs=1)
+    write(pair[0] / "c.nii.gz", [1, 1, 1, 0])
+    write(pair[1] / "c.nii.gz", [1, 1, 1, 0])
+    monkeypatch.setattr(folders, "_MIN_VOXELS_FOR_WORKERS", 0)
+    together = evaluate_folders(*pair, jobs=2)
+    assert together.cases[:2] == alone.cases
+    assert together.cases[2].classes["class 1"].dice == 1.0
