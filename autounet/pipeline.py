@@ -83,10 +83,7 @@ def plan_and_preprocess(
     load_or_make_splits(folder / "splits_final.json", [case.name for case in raw.cases])
     fingerprint.write(folder / "fingerprint.json")
     plan.write(plan_path(folder, planner))
-    counts = {
-        configuration.name: prepare_dataset(raw, plan, configuration, folder, jobs=jobs, reporter=reporter)
-        for configuration in chosen
-    }
+    counts = prepare_dataset(raw, plan, chosen, folder, jobs=jobs, reporter=reporter)
     return Planned(fingerprint, plan, folder, counts)
 
 

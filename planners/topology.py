@@ -153,8 +153,13 @@ def _explain_late_start(
     if ratio < constants.pooling_spacing_ratio:
         voxels = counted(topology.patch_size[axis], "voxel")
         return f"axis {axes[axis]} has only {voxels}, too few to halve, so it is never pooled"
-    until = f"until stage {pooled[0] + 1}" if pooled else "at all"
-    return f"axis {axes[axis]} is {number(ratio)} times coarser than {axes[finest]}, so it is not pooled {until}"
+    coarser = f"axis {axes[axis]} is {number(ratio)} times coarser than {axes[finest]}, so it is not pooled"
+    if not pooled:
+        return f"{coarser} at all"
+    first = pooled[0]
+    ratio_then = ratio / math.prod(stride[finest] for stride in topology.strides[:first])
+    caught_up = ratio_then < constants.pooling_spacing_ratio
+    return f"{coarser} until stage {first + 1}{'' if caught_up else ', where no finer axis can be halved any more'}"
 
 
 def explain_kernels(

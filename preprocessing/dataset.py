@@ -37,6 +37,14 @@ class PreparedCount:
     ready: int
 
 
+@dataclass(frozen=True)
+class _Task:
+    """A case, and the configurations that it is not yet prepared for."""
+
+    case: RawCase
+    configurations: tuple[Configuration, ...]
+
+
 def store_for(folder: Path, plan: Plan, configuration: Configuration) -> PreparedStore:
     """The store of a configuration inside a dataset's preprocessed folder."""
     return PreparedStore(folder / f"{plan.planner}_{configuration.name}", configuration.patch_size)
@@ -45,31 +53,42 @@ def store_for(folder: Path, plan: Plan, configuration: Configuration) -> Prepare
 def prepare_dataset(
     dataset: RawDataset,
     plan: Plan,
-    configuration: Configuration,
+    configurations: Sequence[Configuration],
     folder: Path,
     *,
     jobs: int = 1,
     reporter: Reporter = SILENT,
-) -> PreparedCount:
-    """Prepare every training case of a dataset that is missing or was made from something else.
+) -> dict[str, PreparedCount]:
+    """Prepare every training case that is missing or was made from something else; each is read once for all.
 
     Args:
         dataset: The raw dataset.
         plan: Its plan.
-        configuration: One of the plan's configurations.
+        configurations: Of the plan, to prepare for.
         folder: The dataset's preprocessed folder.
         jobs: Worker processes.
         reporter: Shows the progress.
+
+    Returns:
+        What was done, by configuration.
     """
-    store = store_for(folder, plan, configuration)
-    store.folder.mkdir(parents=True, exist_ok=True)
-    missing = [case for case in dataset.cases if not store.holds(case.name, recipe(case, plan, configuration))]
-    work = partial(_prepare_cases, plan=plan, configuration=configuration, folder=folder)
+    stores = {configuration.name: store_for(folder, plan, configuration) for configuration in configurations}
+    for store in stores.values():
+        store.folder.mkdir(parents=True, exist_ok=True)
+    tasks = []
+    for case in dataset.cases:
+        missing = tuple(
+            entry for entry in configurations if not stores[entry.name].holds(case.name, recipe(case, plan, entry))
+        )
+        if missing:
+            tasks.append(_Task(case, missing))
+    work = partial(_prepare_tasks, plan=plan, folder=folder)
     # Several small cases travel together, so that the workers spend their time on the cases.
-    groups = _grouped(missing, max(1, min(8, len(missing) // (4 * max(1, jobs)))))
-    done = map_unordered(work, groups, jobs=jobs, reporter=reporter, description=f"preprocess {configuration.name}")
-    prepared = sum(done)
-    return PreparedCount(prepared=prepared, ready=len(dataset.cases) - prepared)
+    groups = _grouped(tasks, max(1, min(8, len(tasks) // (4 * max(1, jobs)))))
+    for _ in map_unordered(work, groups, jobs=jobs, reporter=reporter, description="preprocess"):
+        pass
+    prepared = {entry.name: sum(entry in task.configurations for task in tasks) for entry in configurations}
+    return {name: PreparedCount(count, len(dataset.cases) - count) for name, count in prepared.items()}
 
 
 def recipe(case: RawCase, plan: Plan, configuration: Configuration) -> str:
@@ -102,20 +121,22 @@ def _sample(mask: npt.NDArray[np.bool_], generator: np.random.Generator) -> npt.
     return np.stack(np.unravel_index(flat, mask.shape), axis=1).astype(np.int32)
 
 
-def _grouped(cases: Sequence[RawCase], size: int) -> list[tuple[RawCase, ...]]:
-    return [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
+def _grouped(tasks: Sequence[_Task], size: int) -> list[tuple[_Task, ...]]:
+    return [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
 
 
-def _prepare_cases(cases: tuple[RawCase, ...], *, plan: Plan, configuration: Configuration, folder: Path) -> int:
-    for case in cases:
-        _prepare_one(case, plan, configuration, store_for(folder, plan, configuration))
-    return len(cases)
+def _prepare_tasks(tasks: tuple[_Task, ...], *, plan: Plan, folder: Path) -> None:
+    for task in tasks:
+        _prepare_one(task, plan, folder)
 
 
-def _prepare_one(case: RawCase, plan: Plan, configuration: Configuration, store: PreparedStore) -> None:
+def _prepare_one(task: _Task, plan: Plan, folder: Path) -> None:
+    case = task.case
     assert case.label is not None, "training cases were checked to have labels"
-    label, _ = read_label(case.label)
-    prepared = prepare_case(read_image(case.images), label, plan, configuration)
-    assert prepared.label is not None
-    locations = class_locations(prepared.label, plan.labels)
-    store.save(case.name, prepared, locations, recipe(case, plan, configuration))
+    image, (label, _) = read_image(case.images), read_label(case.label)
+    for configuration in task.configurations:
+        prepared = prepare_case(image, label, plan, configuration)
+        assert prepared.label is not None
+        locations = class_locations(prepared.label, plan.labels)
+        store = store_for(folder, plan, configuration)
+        store.save(case.name, prepared, locations, recipe(case, plan, configuration))

@@ -16,7 +16,7 @@ from autounet.labels import BACKGROUND, LabelClass, LabelSchema
 from autounet.parallel import map_unordered
 from autounet.progress import SILENT, Reporter
 
-# Starting a worker process takes about a second, in which one process reads and counts some 5e7 voxels.
+# Starting worker processes takes about a second, in which one process reads and counts as many voxels as this.
 _MIN_VOXELS_FOR_WORKERS = 100_000_000
 
 

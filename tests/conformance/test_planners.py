@@ -1,0 +1,133 @@
+"""What every planner must hold, whatever its rules: a planner added to `PLANNERS` is tested here as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from autounet.data.dataset import DatasetDescription
+from autounet.fingerprint import CaseFingerprint, Fingerprint
+from autounet.geometry import Shape3, Triple
+from autounet.labels import LabelClass, LabelSchema
+from autounet.planners import PLANNERS
+from autounet.plans import IntensityStatistics, Plan
+
+STATISTICS = IntensityStatistics(
+    mean=40, std=20, minimum=-1000, maximum=3000, percentile_00_5=-50, median=38, percentile_99_5=160
+)
+# Voxel size and shape of a dataset's cases.
+DATASETS: dict[str, tuple[tuple[Triple, Shape3], ...]] = {
+    "isotropic": (((1, 1, 1), (36, 50, 35)), ((1, 1, 1), (40, 47, 34))),
+    "anisotropic": (((5, 0.8, 0.8), (30, 400, 400)), ((3, 0.7, 0.7), (48, 512, 512))),
+    "turned": (((0.8, 0.8, 3), (512, 512, 60)),),
+    "mixed": (((1, 1, 1), (200, 200, 200)), ((6, 0.5, 0.5), (20, 640, 640)), ((2, 2, 2), (90, 90, 90))),
+    "tiny": (((1, 1, 1), (3, 4, 5)),),
+    "images": (((1, 1, 1), (1, 512, 700)), ((1, 1, 1), (1, 256, 320))),
+}
+WORTH_A_DECISION = ("spacing_mm", "median_shape", "patch_size", "strides", "kernel_sizes", "features", "batch_size")
+
+
+def make_plan(planner: str, dataset: str, memory_gib: float = 8.0) -> Plan:
+    cases = tuple(
+        CaseFingerprint(
+            name=f"case_{index:02d}",
+            spacing_mm=spacing,
+            shape=shape,
+            shape_after_crop=shape,
+            num_voxels={},
+            component_sizes={},
+            intensities=(),
+        )
+        for index in range(12)
+        for spacing, shape in DATASETS[dataset]
+    )
+    evidence = Fingerprint(
+        dataset_name="Dataset001_Test",
+        cases=cases,
+        intensities=(STATISTICS, STATISTICS),
+        median_relative_size_after_crop=0.6,
+    )
+    organs = (LabelClass(name="liver", values=(1,)), LabelClass(name="tumour", values=(2,)))
+    described = DatasetDescription(
+        name="Dataset001_Test",
+        channel_names=("CT", "PET"),
+        labels=LabelSchema(classes=organs, ignore_value=3),
+        file_ending=".nii.gz",
+    )
+    return PLANNERS.find(planner)(evidence, described, memory_gib=memory_gib)
+
+
+@pytest.fixture(params=sorted(PLANNERS))
+def planner(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=sorted(DATASETS))
+def dataset(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_the_same_evidence_gives_the_same_plan(planner: str, dataset: str) -> None:
+    assert make_plan(planner, dataset) == make_plan(planner, dataset)
+
+
+def test_a_plan_survives_the_disk(planner: str, dataset: str) -> None:
+    made = make_plan(planner, dataset)
+    assert Plan.parse(made.model_dump(mode="json"), "memory") == made
+
+
+def test_the_plan_says_who_made_it_and_for_what(planner: str, dataset: str) -> None:
+    made = make_plan(planner, dataset)
+    assert made.planner == planner
+    assert made.dataset_name == "Dataset001_Test"
+    assert [channel.name for channel in made.channels] == ["CT", "PET"]
+    assert sorted(made.transpose_forward) == [0, 1, 2]
+    assert all(name == configuration.name for name, configuration in made.configurations.items())
+
+
+def test_patches_are_divisible_by_the_strides(planner: str, dataset: str) -> None:
+    for configuration in make_plan(planner, dataset).configurations.values():
+        sizes = zip(configuration.patch_size, configuration.network.divisor, strict=True)
+        assert all(size >= factor and size % factor == 0 for size, factor in sizes)
+
+
+def test_networks_have_one_entry_a_stage_and_an_axis(planner: str, dataset: str) -> None:
+    for configuration in make_plan(planner, dataset).configurations.values():
+        network = configuration.network
+        num_axes = len(configuration.patch_size)
+        assert len(configuration.spacing_mm) == len(configuration.median_shape) == num_axes
+        assert network.strides[0] == (1,) * num_axes
+        assert {len(stage) for stage in (*network.strides, *network.kernel_sizes)} == {num_axes}
+        assert all(size % 2 == 1 for kernel in network.kernel_sizes for size in kernel)
+
+
+def test_batches_hold_two_or_more(planner: str, dataset: str) -> None:
+    assert all(entry.batch_size >= 2 for entry in make_plan(planner, dataset).configurations.values())
+
+
+def test_every_value_has_a_decision_with_a_reason(planner: str, dataset: str) -> None:
+    made = make_plan(planner, dataset)
+    names = [decision.name for decision in made.decisions]
+    assert len(names) == len(set(names))
+    assert all(decision.value and decision.reason for decision in made.decisions)
+    for configuration in made.configurations:
+        assert {f"{configuration}.{key}" for key in WORTH_A_DECISION} <= set(names)
+
+
+def test_images_are_planned_in_2d_and_volumes_in_3d_too(planner: str, dataset: str) -> None:
+    dimensions = {entry.num_spatial_dims for entry in make_plan(planner, dataset).configurations.values()}
+    assert dimensions == ({2} if dataset == "images" else {2, 3})
+
+
+def test_more_memory_never_gives_less_work_a_step(planner: str, dataset: str) -> None:
+    small, large = (make_plan(planner, dataset, memory_gib).configurations for memory_gib in (8.0, 24.0))
+    for name, configuration in small.items():
+        assert _voxels_a_step(large[name].patch_size, large[name].batch_size) >= _voxels_a_step(
+            configuration.patch_size, configuration.batch_size
+        )
+
+
+def _voxels_a_step(patch_size: tuple[int, ...], batch_size: int) -> int:
+    voxels = batch_size
+    for size in patch_size:
+        voxels *= size
+    return voxels
