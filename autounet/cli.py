@@ -193,6 +193,27 @@ def evaluate(
     reporter.say(f"Every case and class: {path} and {path.with_suffix('.csv')}")
 
 
+@app.command("demo")
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where to put everything.")] = Path("autounet_demo"),
+    max_time: Annotated[str, typer.Option(help="Time for training.")] = "150s",
+) -> None:
+    """Generate a small dataset and run the whole pipeline on it: some minutes on a laptop."""
+    from autounet import pipeline
+    from autounet.console import scores_table
+
+    reporter = _reporter()
+    try:
+        result = pipeline.demo(folder, max_seconds=_seconds(max_time), reporter=reporter)
+    finally:
+        reporter.clear()
+    reporter.console.print(scores_table(result.summary, f"{result.summary.num_cases} cases that it did not train on"))
+    reporter.say(f"Masks: {result.masks}")
+    reporter.say(f"Pictures: {result.overlays}")
+    reporter.say(f"Next, with data of your own: put DatasetXXX_Name into {Path('autounet_workspace') / 'raw'} and run")
+    reporter.say("autounet plan_and_preprocess -d XXX")
+
+
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed while working, 2 the request or the data is wrong."""
     debug = "--debug" in sys.argv

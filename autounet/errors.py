@@ -51,3 +51,7 @@ class DataError(RequestError):
         lines = [f"{p.case}: {p.file}: {p.what} -> {p.remedy}" for p in self.problems]
         count = f"{len(lines)} problem{'s' if len(lines) != 1 else ''}"
         super().__init__(f"{dataset} has {count}:\n" + "\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, tuple[Problem, ...]]]:
+        """Travel between processes with both arguments."""
+        return DataError, (self.dataset, self.problems)

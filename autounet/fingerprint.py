@@ -85,7 +85,9 @@ class _Measured:
     samples: npt.NDArray[np.float32] | None = None
 
 
-def take_fingerprint(dataset: RawDataset, *, jobs: int, reporter: Reporter = SILENT) -> Fingerprint:
+def take_fingerprint(
+    dataset: RawDataset, *, jobs: int, reporter: Reporter = SILENT, known_problems: Sequence[Problem] = ()
+) -> Fingerprint:
     """Check and measure every case of a dataset; each file is read once.
 
     Intensities are those of voxels with a label above background, inside the crop. Two deviations from nnU-Net
@@ -97,9 +99,10 @@ def take_fingerprint(dataset: RawDataset, *, jobs: int, reporter: Reporter = SIL
         dataset: Its files are known to exist.
         jobs: Worker processes at most; a small dataset is measured in this process, which is faster.
         reporter: Shows the progress.
+        known_problems: Of the dataset's files (`RawDataset.scan`), to be told together with those inside them.
 
     Raises:
-        DataError: Problems were found, all of them listed; or no case has any foreground.
+        DataError: There are problems, all of them listed; or no case has any foreground.
     """
     description = dataset.description
     jobs = max(1, min(jobs, _num_bytes(dataset) // _BYTES_WORTH_A_WORKER))
@@ -108,7 +111,7 @@ def take_fingerprint(dataset: RawDataset, *, jobs: int, reporter: Reporter = SIL
     for chunk in map_unordered(_measure_chunk, tasks, jobs=jobs, reporter=reporter, description="Fingerprint"):
         results.update((measured.case, measured) for measured in chunk)
     ordered = [results[case.name] for case in dataset.cases]
-    problems = [problem for measured in ordered for problem in measured.problems]
+    problems = [*known_problems, *(problem for measured in ordered for problem in measured.problems)]
     if problems:
         raise DataError(description.name, problems)
     cases = tuple(measured.fingerprint for measured in ordered if measured.fingerprint is not None)
@@ -133,8 +136,7 @@ def take_fingerprint(dataset: RawDataset, *, jobs: int, reporter: Reporter = SIL
 
 
 def _num_bytes(dataset: RawDataset) -> int:
-    paths = [path for case in dataset.cases for path in (*case.images, case.label) if path is not None]
-    return sum(path.stat().st_size for path in paths if path.exists())
+    return sum(path.stat().st_size for case in dataset.cases for path in case.files if path is not None)
 
 
 def _chunks(cases: Sequence[RawCase], jobs: int) -> list[tuple[RawCase, ...]]:

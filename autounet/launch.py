@@ -120,7 +120,7 @@ def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRe
     )
     changes: tuple[str, ...] = ()
     if config.max_seconds is None:
-        seconds = measure(configuration)
+        seconds = measure(configuration, 0.0)
         total = config.num_epochs * config.steps_per_epoch * seconds
         reporter.say(
             f"{seconds:.2f} s a step, {config.num_epochs} epochs of {config.steps_per_epoch} steps: "

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 DEFAULT_PLANNER = "nnunet"
 
+DEMO_DATASET = "Dataset900_Phantoms"
+DEMO_SECONDS = 150.0
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -74,8 +77,8 @@ def plan_and_preprocess(
     """
     jobs = jobs or available_cpus()
     make_plan = PLANNERS.find(planner)
-    raw = _raw_dataset(workspace, dataset)
-    fingerprint = take_fingerprint(raw, jobs=jobs, reporter=reporter)
+    raw, problems = RawDataset.scan(_raw_folder(workspace, dataset))
+    fingerprint = take_fingerprint(raw, jobs=jobs, reporter=reporter, known_problems=problems)
     plan = make_plan(fingerprint, raw.description, memory_gib=memory_gib)
     chosen = [plan.configuration(name) for name in configurations or plan.configurations]
     folder = workspace.preprocessed / raw.description.name
@@ -144,7 +147,7 @@ def train(
     chosen = _with_network(plan.configuration(configuration), network)
     NETWORKS.find(chosen.network.name)
     LOSSES.find(config.loss)
-    raw = _raw_dataset(workspace, dataset)
+    raw = RawDataset.load(_raw_folder(workspace, dataset))
     _require_prepared(raw, plan, chosen, preprocessed)
     split = _split(preprocessed, raw, fold)
     model = model_folder(workspace, plan, chosen)
@@ -273,13 +276,58 @@ def evaluate(
     return summary, path
 
 
-def _raw_dataset(workspace: Workspace, dataset: str) -> RawDataset:
-    """The raw dataset that is meant; its description and files were checked, not yet their content."""
+@dataclass(frozen=True)
+class Demonstrated:
+    """What `demo` made: the scores on cases that it did not train on, and where masks and pictures are."""
+
+    summary: Summary
+    masks: Path
+    overlays: Path
+
+
+def demo(folder: Path, *, max_seconds: float = DEMO_SECONDS, reporter: Reporter = SILENT) -> Demonstrated:
+    """Run the whole pipeline on a small dataset that is generated on the spot.
+
+    Args:
+        folder: Workspace of its own; what an earlier demo left there is replaced.
+        max_seconds: Time for training.
+        reporter: Shows the progress.
+
+    Raises:
+        RequestError: The folder holds something else.
+    """
+    from autounet.data.phantoms import write_phantom_dataset
+    from autounet.report.folders import draw_overlays
+    from autounet.training.config import TrainConfig
+
+    workspace = Workspace.at(folder)
+    raw = workspace.raw / DEMO_DATASET
+    if folder.exists() and any(folder.iterdir()) and not raw.exists():
+        raise RequestError(f"{folder} is not empty and holds no demo. Name another folder with --folder.")
+    reporter.say(f"1/5 generating phantoms in {raw}")
+    write_phantom_dataset(raw)
+    reporter.say("2/5 planning and preprocessing")
+    plan_and_preprocess(workspace, DEMO_DATASET, configurations=["3d_fullres"], reporter=reporter)
+    reporter.say(f"3/5 training for {max_seconds:.0f} s")
+    config = TrainConfig.for_clock(max_seconds)
+    train(workspace, DEMO_DATASET, "3d_fullres", 0, config=config, overwrite=True, reporter=reporter)
+    reporter.say("4/5 predicting cases that were not trained on")
+    images, masks = raw / "imagesTs", folder / "predictions"
+    predict(workspace, images, masks, dataset=DEMO_DATASET, overwrite=True, reporter=reporter)
+    reporter.say("5/5 scoring and drawing them")
+    summary, _ = evaluate(raw / "labelsTs", masks, reporter=reporter)
+    overlays = folder / "overlays"
+    draw_overlays(overlays, images, masks, raw / "labelsTs", reporter=reporter)
+    return Demonstrated(summary=summary, masks=masks, overlays=overlays)
+
+
+def _raw_folder(workspace: Workspace, dataset: str) -> Path:
+    """The folder of the raw dataset that is meant."""
     name = workspace.find_dataset(dataset)
     folder = workspace.raw / name
     if not folder.is_dir():
         raise RequestError(f"{folder} does not exist; the raw images of {name} are needed here")
-    return RawDataset.load(folder)
+    return folder
 
 
 def _read_plan(preprocessed: Path, planner: str, dataset: str) -> Plan:

@@ -93,14 +93,13 @@ def prepare_dataset(
 
 def recipe(case: RawCase, plan: Plan, configuration: Configuration) -> str:
     """A hash of everything that a prepared case depends on: the plan's part in it and the raw files' state."""
-    files = [*case.images, *([case.label] if case.label else [])]
     ingredients: list[Any] = [
         _FORMAT,
         plan.labels.model_dump(mode="json"),
         [channel.model_dump(mode="json") for channel in plan.channels],
         plan.transpose_forward,
         configuration.spacing_mm,
-        [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files],
+        [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in case.files if path],
     ]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
 

@@ -90,6 +90,11 @@ class RawCase(Record):
     images: tuple[Path, ...]
     label: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """Images and label."""
+        return (*self.images, self.label)
+
 
 class RawDataset(Record):
     """A dataset whose files are all there; what is in them has not been looked at."""
@@ -100,11 +105,26 @@ class RawDataset(Record):
 
     @classmethod
     def load(cls, folder: Path) -> RawDataset:
-        """Find the training cases of a dataset folder, from imagesTr and labelsTr or the key `dataset`.
+        """Find the training cases of a dataset folder whose files must all be there.
 
         Raises:
             RequestError: There is no usable `dataset.json`.
             DataError: Files are missing or misnamed; all such problems at once.
+        """
+        dataset, problems = cls.scan(folder)
+        if problems:
+            raise DataError(dataset.description.name, problems)
+        return dataset
+
+    @classmethod
+    def scan(cls, folder: Path) -> tuple[RawDataset, list[Problem]]:
+        """Find the training cases of a dataset folder, from imagesTr and labelsTr or the key `dataset`.
+
+        Returns:
+            The cases that have all their files, and what is missing or misnamed.
+
+        Raises:
+            RequestError: There is no usable `dataset.json`.
         """
         description = DatasetDescription.load(folder)
         listing = _dataset_json(folder / "dataset.json").get("dataset")
@@ -123,9 +143,8 @@ class RawDataset(Record):
                     remedy=f"set numTraining to {len(cases)}, or add the missing cases",
                 )
             )
-        if problems:
-            raise DataError(description.name, problems)
-        return cls(folder=folder, description=description, cases=tuple(cases))
+        whole = tuple(case for case in cases if all(path is not None and path.is_file() for path in case.files))
+        return cls(folder=folder, description=description, cases=whole), problems
 
 
 def find_cases(folder: Path, file_ending: str, num_channels: int) -> tuple[RawCase, ...]:

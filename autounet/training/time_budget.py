@@ -25,8 +25,10 @@ _SMALLEST_WIDTH = 8
 _SMALLEST_PATCH_VOXELS = {2: 128**2, 3: 32**3}
 # Of the seconds measured for a step, what batches, optimiser and clock add to forward and backward.
 _OVERHEAD = 1.1
+_MAX_TIMED_STEPS, _MAX_MEASURING_SECONDS = 8, 6.0
 
-Measure = Callable[[Configuration], float]
+# Seconds of a step of a configuration; it may stop measuring once a step is as fast as the second argument.
+Measure = Callable[[Configuration, float], float]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def size_to_clock(configuration: Configuration, seconds: float, measure: Measure
         # A candidate that would miss the goal threefold by its arithmetic is not worth a measurement.
         if reference and not is_last and seconds / (reference[0] * cost / reference[1]) < ENOUGH_STEPS / 3:
             continue
-        step_seconds = measure(candidate) * _OVERHEAD
+        step_seconds = measure(candidate, seconds / ENOUGH_STEPS / _OVERHEAD) * _OVERHEAD
         reference = (step_seconds, cost)
         chosen = candidate
         if seconds / step_seconds >= ENOUGH_STEPS:
@@ -70,15 +72,30 @@ def size_to_clock(configuration: Configuration, seconds: float, measure: Measure
 
 
 def measure_step(
-    configuration: Configuration, num_channels: int, num_outputs: int, device: torch.device, autocast: torch.autocast
+    configuration: Configuration,
+    goal_seconds: float,
+    *,
+    num_channels: int,
+    num_outputs: int,
+    device: torch.device,
+    autocast: torch.autocast,
 ) -> float:
-    """Seconds of one training step on random data: forward, backward and an update, after one to warm up."""
+    """Seconds of one training step on random data: forward, backward and an update.
+
+    The least of several, after one to warm up: whatever else the machine does only adds. Ends as soon as a step is
+    as fast as the goal.
+    """
     network = NETWORKS.find(configuration.network.name)(configuration.network, num_channels, num_outputs).to(device)
     network.deep_supervision = True
     optimizer = torch.optim.SGD(network.parameters(), 0.0)
     image = torch.randn(configuration.batch_size, num_channels, *configuration.patch_size, device=device)
-    seconds = []
-    for _ in range(2):
+    seconds: list[float] = []
+    began = time.perf_counter()
+    while len(seconds) < 2 or (
+        min(seconds) > goal_seconds
+        and len(seconds) <= _MAX_TIMED_STEPS
+        and time.perf_counter() - began < _MAX_MEASURING_SECONDS
+    ):
         start = time.perf_counter()
         with autocast:
             outputs = network(image)
@@ -90,7 +107,7 @@ def measure_step(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
-    return seconds[-1]
+    return min(seconds)
 
 
 def with_patch(configuration: Configuration, factor: float) -> tuple[int, ...]:

@@ -191,8 +191,15 @@ def test_more_memory_gives_no_smaller_patch_and_batch() -> None:
     assert sizes[0] < sizes[-1]
 
 
+def test_a_patch_too_large_for_the_memory_is_told() -> None:
+    result = plan_equal_cases((1, 1, 1), (64, 64, 64), 20, 2, memory_gib=1e-7)
+    sentences = {decision.name: decision.reason for decision in result.decisions}
+    assert "no axis can be shortened any further, so it may not fit" in sentences["3d_fullres.patch_size"]
+    assert "but no batch is smaller than 2" in sentences["3d_fullres.batch_size"]
+
+
 def test_labels_are_counted_with_background_regions_and_ignore() -> None:
-    # 2D, 128 x 128 and two cases: the estimate, which names the number of labels, stands in the batch's reason.
+    # Two regions, background and ignore are four maps; the sentences cite the size that follows.
     labels: dict[str, int | list[int]] = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
     given_regions = plan(fingerprint([(1, 1, 1)] * 99, [(1, 1024, 1024)] * 99), description(labels=labels))
     four_labels = plan(fingerprint([(1, 1, 1)] * 99, [(1, 1024, 1024)] * 99), description(num_labels=4))

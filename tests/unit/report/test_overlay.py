@@ -11,8 +11,7 @@ from PIL import Image, ImageColor
 
 from autounet.geometry import Geometry
 from autounet.labels import LabelClass, LabelSchema
-from autounet.report import write_overlay
-from autounet.report.overlay import PALETTE, WIDTH_PIXELS, class_colour
+from autounet.report.overlay import PALETTE, WIDTH_PIXELS, class_colour, write_overlay
 
 Array = npt.NDArray[Any]
 
