@@ -50,7 +50,8 @@ class LabelSchema(Record):
         """Build the schema from the `labels` and `regions_class_order` of a `dataset.json`.
 
         Raises:
-            RequestError: Background is not 0, values are not consecutive, or the regions' order does not fit.
+            RequestError: Background is not 0, values are not consecutive or not distinct, the ignore label is not
+                the last, or the regions' order does not fit.
         """
         if labels.get("background") != BACKGROUND:
             raise RequestError(f"{source}: 'labels' must hold \"background\": 0, got {labels.get('background')!r}")
@@ -78,19 +79,38 @@ class LabelSchema(Record):
         return self
 
     def _require_sound(self, source: str, has_order: bool) -> None:
-        expected = list(range(len(self.declared_values)))
-        if list(self.declared_values) != expected:
-            raise RequestError(
-                f"{source}: label values must be consecutive from 0, the ignore label last; "
-                f"got {list(self.declared_values)}. Renumber the labels in the files and in dataset.json."
-            )
+        self._require_sound_values(source)
         regions = [entry.name for entry in self.classes if len(entry.values) > 1]
         if regions and not has_order:
             raise RequestError(f"{source}: {regions[0]} is a region, so 'regions_class_order' is required")
-        if self.region_order is not None and len(self.region_order) != len(self.classes):
+        if self.region_order is None:
+            return
+        if len(self.region_order) != len(self.classes):
             raise RequestError(
                 f"{source}: 'regions_class_order' has {len(self.region_order)} entries for {len(self.classes)} regions"
             )
+        undeclared = sorted(set(self.region_order) - set(self.declared_values))
+        if undeclared:
+            raise RequestError(f"{source}: 'regions_class_order' holds {undeclared}, which no region names")
+
+    def _require_sound_values(self, source: str) -> None:
+        values = [value for entry in self.classes for value in entry.values]
+        way_out = "Renumber the labels in the files and in dataset.json."
+        if list(self.declared_values) != list(range(len(self.declared_values))):
+            raise RequestError(
+                f"{source}: label values must be consecutive from 0, the ignore label last; "
+                f"got {list(self.declared_values)}. {way_out}"
+            )
+        if BACKGROUND in values or not all(entry.values for entry in self.classes):
+            raise RequestError(f"{source}: every label but background needs a value above 0. {way_out}")
+        if self.ignore_value is not None and self.ignore_value <= max(values):
+            raise RequestError(
+                f"{source}: the label 'ignore' must be the largest value, {max(values) + 1}, "
+                f"got {self.ignore_value}. {way_out}"
+            )
+        repeated = sorted({value for value in values if values.count(value) > 1})
+        if repeated and not any(len(entry.values) > 1 for entry in self.classes):
+            raise RequestError(f"{source}: two labels have the value {repeated[0]}. Remove one, or declare regions.")
 
     @property
     def has_regions(self) -> bool:

@@ -95,9 +95,11 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary:
     predictor = Predictor.of(record, (network,), device=run.device, precision=precision)
     final_cases, reserve = _final_validation(run, predictor, record.config, reporter)
     trainer = _trainer(run, record, network, predictor, precision, reserve, reporter)
-    if run.resume:
+    if run.resume and trainer.checkpoint_path.exists():
         trainer.resume()
         reporter.say(f"resuming at step {trainer.state.step}, {trainer.progress:.0%} of the run")
+    elif run.resume:
+        reporter.say("the run was stopped before its first checkpoint; it starts from the beginning")
     record.write(record_path(run.folder))
     weights = trainer.run()
     save_weights(run.folder, weights)

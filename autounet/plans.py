@@ -116,6 +116,11 @@ class Configuration(Record):
 
     @model_validator(mode="after")
     def _patch_fits_network(self) -> Configuration:
+        if len(self.patch_size) != self.network.num_spatial_dims:
+            raise ValueError(
+                f"patch_size {self.patch_size} has {len(self.patch_size)} axes, "
+                f"but the network has {self.network.num_spatial_dims}"
+            )
         for size, divisor in zip(self.patch_size, self.network.divisor, strict=True):
             if size < divisor or size % divisor:
                 raise ValueError(

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from autounet.errors import RequestError
 
@@ -21,6 +22,16 @@ class Record(BaseModel):
     """A frozen record. Unknown keys are refused, with the nearest known one named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_key(cls, content: Any) -> Any:
+        known = list(cls.model_fields)
+        if isinstance(content, dict):
+            unknown = [f"'{key}' is not a known key.{nearest(str(key), known)}" for key in content if key not in known]
+            if unknown:
+                raise PydanticCustomError("unknown_key", "{clauses}", {"clauses": " ".join(unknown)})
+        return content
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -41,7 +52,7 @@ class Record(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            details = "; ".join(_explain(cls, dict(item)) for item in error.errors())
+            details = "; ".join(_explain(dict(item)) for item in error.errors())
             raise RequestError(f"{source} is no valid {cls.__name__}: {details}") from None
 
     def write(self, path: Path) -> None:
@@ -71,13 +82,17 @@ def nearest(name: str, known: list[str]) -> str:
     return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
-def _explain(record: type[BaseModel], item: dict[str, Any]) -> str:
-    """One validation error as a clause, with the nearest known key where one is unknown."""
+def _explain(item: dict[str, Any]) -> str:
+    """One validation error as a clause that starts with the place of the fault, unless that is the whole record."""
     where = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        hint = nearest(str(item["loc"][-1]), list(record.model_fields)) if len(item["loc"]) == 1 else ""
-        return f"'{where}' is not a known key.{hint}"
-    return f"'{where}': {item['msg']} (got {item['input']!r:.80})"
+    start = f"'{where}': " if where else ""
+    if item["type"] == "missing":
+        return f"'{where}' is missing"
+    if item["type"] == "unknown_key":
+        return f"{start}{item['msg']}"
+    if item["type"] == "value_error":  # a record's own check, which names the value itself
+        return f"{start}{item['ctx']['error']}"
+    return f"{start}{item['msg']} (got {item['input']!r:.80})"
 
 
 @contextmanager

@@ -65,6 +65,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _load(self, target: str) -> Any:
         module, _, attribute = target.partition(":")
+        if not module or module.startswith(".") or not attribute:
+            raise RequestError(f"{self._kind} '{target}' is no place to import from: write 'package.module:Name'")
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:

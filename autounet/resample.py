@@ -131,8 +131,9 @@ def resample_label(label: Array, new_shape: Sequence[int], spacing_mm: Triple, t
     separated = separated_axis(spacing_mm, target_spacing_mm)
     matrices = matrices_for(shape, target, order=LINEAR, separated=separated)
     result = np.zeros(target, dtype=label.dtype)
-    for value in np.unique(label):
-        if value != 0:
+    for index, value in enumerate(np.unique(label)):
+        # Zero is there already, unless a lower value was written before.
+        if value != 0 or index > 0:
             result[apply_matrices((label == value)[None], matrices)[0] >= 0.5] = value
     return result
 

@@ -39,7 +39,7 @@ class Workspace:
             RequestError: No dataset, or more than one, answers to it.
         """
         names = self.dataset_names()
-        if request.isdigit():
+        if request.isdecimal():
             matches = [name for name in names if int(name[7:10]) == int(request)]
         else:
             matches = [name for name in names if name == request]

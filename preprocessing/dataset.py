@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.io import read_image, read_label
+from autounet.errors import RequestError
 from autounet.labels import LabelSchema
 from autounet.parallel import map_unordered
 from autounet.plans import Configuration, Plan
@@ -134,7 +135,10 @@ def _prepare_one(task: _Task, plan: Plan, folder: Path) -> None:
     assert case.label is not None, "training cases were checked to have labels"
     image, (label, _) = read_image(case.images), read_label(case.label)
     for configuration in task.configurations:
-        prepared = prepare_case(image, label, plan, configuration)
+        try:
+            prepared = prepare_case(image, label, plan, configuration)
+        except RequestError as error:
+            raise RequestError(f"case {case.name}: {error}") from None
         assert prepared.label is not None
         locations = class_locations(prepared.label, plan.labels)
         store = store_for(folder, plan, configuration)

@@ -53,6 +53,8 @@ def _zscore(values: Channel, plan: ChannelPlan, body: Mask | None) -> Channel:
         values /= np.float32(max(std, EPSILON))
         return values
     inside = values[body]
+    if not inside.size:  # an empty image has no body
+        return values
     mean, std = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
     values[body] = (inside - np.float32(mean)) / np.float32(max(std, EPSILON))
     return values

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import blosc2
 import numpy as np
@@ -21,8 +22,8 @@ from autounet.records import Record, atomic_path
 # LZ4 decompresses at memory speed, which is what training waits for; blocks fit a core's L2 cache.
 _COMPRESSION = {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.SHUFFLE]}
 _BLOCK_BYTES = 128 * 1024
-# Beyond this, half precision would round intensities to whole numbers or lose them altogether.
-_HALF_LIMIT = 2048.0
+# Half precision may add this share of a channel's standard deviation as noise: one grey level in 256.
+_MAX_ROUNDING = 1 / 256
 
 Array = npt.NDArray[Any]
 
@@ -67,14 +68,17 @@ class PreparedStore:
 
     def holds(self, name: str, recipe: str) -> bool:
         """Whether the case is there, whole, and made by this recipe."""
+        files = (f"{name}.b2nd", f"{name}_label.b2nd", f"{name}_locations.npz")
         try:
-            return self.record(name).recipe == recipe
+            return self.record(name).recipe == recipe and all((self.folder / file).is_file() for file in files)
         except RequestError:
             return False
 
     def save(self, name: str, case: PreparedCase, locations: ClassLocations, recipe: str) -> None:
         """Write a case; its record last."""
         assert case.label is not None
+        # Without this, an interruption would leave the old record beside new arrays.
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
         self._write_array(self.folder / f"{name}.b2nd", _in_half_precision_where_exact_enough(case.image))
         label = case.label.astype(np.int8) if case.label.max(initial=0) <= 127 else case.label
         self._write_array(self.folder / f"{name}_label.b2nd", label[None])
@@ -94,26 +98,40 @@ class PreparedStore:
         return StoredCase.read(self.folder / f"{name}.json")
 
     def image(self, name: str) -> Any:
-        """The image `(C, Z, Y, X)`, float16 or float32, memory-mapped: slicing reads only what is asked for."""
+        """The image `(C, Z, Y, X)`, float16 or float32, memory-mapped: slicing reads only what is asked for.
+
+        Raises:
+            RequestError: The file is missing or damaged.
+        """
         return self._open(self.folder / f"{name}.b2nd")
 
     def label(self, name: str) -> Any:
-        """The label map `(1, Z, Y, X)`, int8 or int16, memory-mapped."""
+        """The label map `(1, Z, Y, X)`, int8 or int16, memory-mapped.
+
+        Raises:
+            RequestError: The file is missing or damaged.
+        """
         return self._open(self.folder / f"{name}_label.b2nd")
 
     def locations(self, name: str) -> ClassLocations:
-        """Where the classes of the case are."""
-        with np.load(self.folder / f"{name}_locations.npz", allow_pickle=False) as arrays:
-            per_class = tuple(arrays[f"class_{index}"] for index in range(len(arrays) - ("annotated" in arrays)))
-            return ClassLocations(per_class=per_class, annotated=arrays.get("annotated"))
+        """Where the classes of the case are.
+
+        Raises:
+            RequestError: The file is missing or damaged.
+        """
+        path = self.folder / f"{name}_locations.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                per_class = tuple(arrays[f"class_{index}"] for index in range(len(arrays) - ("annotated" in arrays)))
+                return ClassLocations(per_class=per_class, annotated=arrays.get("annotated"))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise _damaged(path, error) from None
 
     def _open(self, path: Path) -> Any:
         try:
             return blosc2.open(str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
         except (OSError, RuntimeError, ValueError) as error:
-            raise RequestError(
-                f"prepared file {path} cannot be read ({error}). Run plan_and_preprocess again to mend it."
-            ) from None
+            raise _damaged(path, error) from None
 
     def _write_array(self, path: Path, array: Array) -> None:
         chunks = (1, *(min(size, edge) for size, edge in zip(array.shape[1:], self._patch, strict=True)))
@@ -127,6 +145,12 @@ class PreparedStore:
             )
 
 
+def _damaged(path: Path, error: Exception) -> RequestError:
+    return RequestError(
+        f"prepared file {path} cannot be read ({error}). Remove it and run plan_and_preprocess again, which makes it anew."
+    )
+
+
 def _blocks(chunks: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Halve the longest axis of a chunk until it is small enough to stay in cache."""
     blocks = list(chunks)
@@ -137,5 +161,14 @@ def _blocks(chunks: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def _in_half_precision_where_exact_enough(image: npt.NDArray[np.float32]) -> Array:
-    """Normalised intensities as float16: half the disk and memory, an error of 2^-11, far below any noise."""
-    return image.astype(np.float16) if float(np.abs(image).max(initial=0.0)) < _HALF_LIMIT else image
+    """Normalised intensities as float16: half the disk and memory, rounding far below any noise.
+
+    Intensities that were not normalised may be far from zero for their spread, too large or too small for that.
+    """
+    with np.errstate(over="ignore"):
+        half = image.astype(np.float16)
+    for rounded, channel in zip(half, image, strict=True):
+        rounding = float(np.sqrt(np.mean((rounded - channel) ** 2)))
+        if not rounding <= _MAX_ROUNDING * float(channel.std(dtype=np.float64)):
+            return image
+    return half

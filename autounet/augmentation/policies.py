@@ -37,7 +37,9 @@ _NO_ROTATION = (0.0, 0.0)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a batch. Draws from NumPy's global generator, which the caller seeds for every batch.
+    """Random changes of a batch.
+
+    batchgenerators draws from the global generators of NumPy and of Python; the caller seeds both for every batch.
 
     Attributes:
         patch_size: Size of the patches that come out.
@@ -143,7 +145,8 @@ def initial_patch_size(patch_size: Sequence[int], rotations: Sequence[float]) ->
 
 
 def _rotation_matrix(num_dims: int, axis: int, angle: float) -> npt.NDArray[np.float64]:
-    first, second = [0, 1] if num_dims == 2 else [other for other in range(3) if other != axis]
+    # Cyclic in 3D, so that each axis is the one that grows in one of the three turns.
+    first, second = (0, 1) if num_dims == 2 else ((axis + 1) % 3, (axis + 2) % 3)
     matrix = np.eye(num_dims)
     cosine, sine = np.cos(angle), np.sin(angle)
     matrix[[first, first, second, second], [first, second, first, second]] = [cosine, sine, -sine, cosine]

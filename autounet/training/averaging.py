@@ -38,9 +38,13 @@ class WeightAverage:
         source = self._average or self._parameters
         return {name: value.detach() for name, value in source.items()}
 
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold; nothing where the weights are the network's own."""
+        return dict(self._average)
+
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Put back what `weights` gave."""
+        """Put back what `state` gave."""
         for name, value in self._average.items():
             value.copy_(weights[name])
 

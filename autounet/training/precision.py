@@ -57,13 +57,15 @@ def _probe_cpu() -> Precision:
         for _ in range(_PROBE_RUNS):
             start = time.perf_counter()
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                outputs[dtype] = convolution(x)
-            outputs[dtype].float().sum().backward()
+                output = convolution(x)
+            output.float().sum().backward()
+            outputs[dtype] = output.detach().float()
             timings.append(time.perf_counter() - start)
         seconds[dtype] = min(timings)
     speedup = seconds[torch.float32] / seconds[torch.bfloat16]
-    error = (outputs[torch.bfloat16].float() - outputs[torch.float32]).abs().max() / outputs[torch.float32].abs().max()
+    exact = outputs[torch.float32]
+    error = float((outputs[torch.bfloat16] - exact).abs().max() / exact.abs().max())
     measured = f"a convolution in bfloat16 takes {1 / speedup:.2f} times the time of float32 on this CPU"
-    if speedup >= _REQUIRED_SPEEDUP and float(error) < _LARGEST_ERROR:
+    if speedup >= _REQUIRED_SPEEDUP and error < _LARGEST_ERROR:
         return Precision(torch.bfloat16, measured)
     return Precision(torch.float32, measured)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -93,8 +94,10 @@ class PatchSampler:
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
         generator = np.random.default_rng((self.seed, step))
-        # batchgenerators draws from NumPy's global state; seeding it here makes batches independent of their order.
-        np.random.seed(generator.integers(2**32, dtype=np.uint64).astype(np.uint32))  # noqa: NPY002
+        # batchgenerators draws from both global generators; seeding them here makes batches independent of their order.
+        global_seed = int(generator.integers(2**32))
+        np.random.seed(global_seed)  # noqa: NPY002
+        random.seed(global_seed)
         patches = [self._cut(generator, self._is_forced(index)) for index in range(self.batch_size)]
         image = np.stack([patch[0] for patch in patches]).astype(np.float32)
         label = np.stack([patch[1] for patch in patches])

@@ -177,7 +177,7 @@ class Trainer:
         """Write the checkpoint beside the old one, then replace it."""
         tensors = {
             **prefixed("network", self.network.state_dict()),
-            **prefixed("average", self.average.weights()),
+            **prefixed("average", self.average.state()),
             **prefixed("optimizer", flatten_optimizer(self.optimizer)),
         }
         save_tensors(self.checkpoint_path, tensors, {"state": self.state.model_dump_json()})

@@ -1,0 +1,193 @@
+"""What every loss must hold: a loss added to `LOSSES` is tested here as it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from autounet.labels import LabelClass, LabelSchema
+from autounet.losses import LOSSES
+from autounet.losses.compound import SegmentationLoss
+
+PLAIN = (LabelClass(name="a", values=(1,)), LabelClass(name="b", values=(2,)))
+REGIONS = (LabelClass(name="whole", values=(1, 2)), LabelClass(name="core", values=(2,)))
+SCHEMAS = {
+    "labels": LabelSchema(classes=PLAIN),
+    "labels, ignore": LabelSchema(classes=PLAIN, ignore_value=3),
+    "regions": LabelSchema(classes=REGIONS, region_order=(1, 2)),
+    "regions, ignore": LabelSchema(classes=REGIONS, region_order=(1, 2), ignore_value=3),
+}
+WITH_IGNORE = [name for name in SCHEMAS if "ignore" in name]
+
+names = pytest.mark.parametrize("name", sorted(LOSSES))
+schemas = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=list(SCHEMAS))
+ignoring = pytest.mark.parametrize("schema", [SCHEMAS[name] for name in WITH_IGNORE], ids=WITH_IGNORE)
+pools = pytest.mark.parametrize("batch_dice", [False, True], ids=["per sample", "per batch"])
+sizes = pytest.mark.parametrize("size", [(6, 5), (4, 3, 5)], ids=["2d", "3d"])
+
+
+def build(name: str, schema: LabelSchema, batch_dice: bool) -> SegmentationLoss:
+    return LOSSES[name](schema, batch_dice=batch_dice)
+
+
+def random_case(schema: LabelSchema, size: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits and a label map with every declared value, and -1 outside the body."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.randint(-1, max(schema.declared_values) + 1, (2, *size), generator=generator, dtype=torch.int16)
+    return torch.randn(2, schema.num_outputs, *size, generator=generator), label
+
+
+def perfect_logits(schema: LabelSchema, label: Tensor, confidence: float = 30.0) -> Tensor:
+    """Logits of a network that knows the label map; at ignored voxels they are wrong on purpose."""
+    if schema.has_regions:
+        right = torch.stack([torch.isin(label, torch.tensor(entry.values)) for entry in schema.classes], dim=1)
+    else:
+        values = torch.arange(schema.num_outputs).view(1, -1, *(1,) * (label.ndim - 1))
+        right = label.clamp_min(0).unsqueeze(1) == values
+    return torch.where(right, confidence, -confidence)
+
+
+@names
+@schemas
+@pools
+@sizes
+def test_loss_and_gradient_are_finite(name: str, schema: LabelSchema, batch_dice: bool, size: tuple[int, ...]) -> None:
+    logits, label = random_case(schema, size)
+    logits.requires_grad_()
+    loss = build(name, schema, batch_dice)(logits, label)
+    assert loss.shape == ()
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert logits.grad.any()
+
+
+@names
+@schemas
+@pools
+def test_a_perfect_prediction_costs_nothing_and_its_opposite_the_most(
+    name: str, schema: LabelSchema, batch_dice: bool
+) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, (6, 5))
+    perfect = perfect_logits(schema, label)
+    assert 0 <= float(loss(perfect, label)) < 1e-4
+    assert float(loss(perfect, label)) < float(loss(logits, label)) < float(loss(-perfect, label))
+
+
+@names
+@schemas
+@pools
+def test_following_the_gradient_leads_to_the_label_map(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, (6, 5))
+    logits.requires_grad_()
+    optimizer = torch.optim.Adam([logits], 0.5)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(logits, label).backward()
+        optimizer.step()
+    counted = label != 3
+    for index in range(2):
+        found = torch.from_numpy(schema.segmentation(logits.detach()[index].numpy()))
+        assert torch.equal(found[counted[index]], label[index].clamp_min(0).byte()[counted[index]])
+
+
+@names
+@ignoring
+@pools
+def test_ignored_voxels_have_no_gradient_at_all(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    logits, label = random_case(schema, (6, 5))
+    logits.requires_grad_()
+    build(name, schema, batch_dice)(logits, label).backward()
+    assert logits.grad is not None
+    ignored = (label == 3).unsqueeze(1).expand_as(logits)
+    assert ignored.any()
+    assert (logits.grad[ignored] == 0).all()
+
+
+@names
+@ignoring
+@pools
+def test_the_loss_is_that_of_the_annotated_part_alone(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, (6, 8))
+    label[label == 3] = 1
+    label[..., 5:] = 3
+    torch.testing.assert_close(loss(logits, label), loss(logits[..., :5], label[..., :5]))
+
+
+@names
+@ignoring
+@pools
+def test_a_batch_without_annotation_costs_nothing(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    logits, label = random_case(schema, (6, 5))
+    logits.requires_grad_()
+    loss = build(name, schema, batch_dice)(logits, torch.full_like(label, 3))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+@names
+@schemas
+@pools
+def test_only_background_is_a_sound_label_map(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    loss = build(name, schema, batch_dice)
+    label = torch.zeros(2, 6, 5, dtype=torch.int16)
+    assert float(loss(perfect_logits(schema, label), label)) < 0.05
+    assert float(loss(-perfect_logits(schema, label), label)) > 1
+
+
+@names
+@schemas
+@pools
+def test_outside_the_body_is_background(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, (6, 5))
+    assert (label == -1).any()
+    torch.testing.assert_close(loss(logits, label), loss(logits, label.clamp_min(0)))
+
+
+@names
+@schemas
+@pools
+def test_the_order_of_the_samples_does_not_matter(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, (6, 5))
+    torch.testing.assert_close(loss(logits, label), loss(logits.flip(0), label.flip(0)))
+
+
+@names
+@schemas
+@pools
+def test_logits_in_half_precision_are_compared_in_single_precision(
+    name: str, schema: LabelSchema, batch_dice: bool
+) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, (6, 5))
+    half = logits.bfloat16()
+    value = loss(half, label)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss(half.float(), label))
+
+
+@names
+@schemas
+@pools
+def test_the_gradient_is_the_slope(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, (2, 2), seed=1)
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(logits, label), logits)
+    step = 1e-2
+    with torch.no_grad():
+        for index in range(logits.numel()):
+            shift = torch.zeros(logits.numel())
+            shift[index] = step
+            shift = shift.view_as(logits)
+            slope = (loss(logits + shift, label) - loss(logits - shift, label)) / (2 * step)
+            assert float(gradient.flatten()[index]) == pytest.approx(float(slope), abs=2e-4)

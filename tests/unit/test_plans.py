@@ -1,0 +1,109 @@
+"""Plans on disk and the checks that they hold when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autounet.errors import RequestError
+from autounet.plans import Plan, plan_path
+
+MakePlan = Callable[..., Plan]
+
+
+def test_a_plan_comes_back_from_disk_byte_for_byte(make_plan: MakePlan, tmp_path: Path) -> None:
+    plan = make_plan(normalizations=("ct", "zscore"), spacing_mm=(1 / 3, 0.1, 5))
+    path = plan_path(tmp_path, plan.planner)
+    assert path.name == "plan_nnunet.json"
+    plan.write(path)
+    written = path.read_bytes()
+    assert Plan.read(path) == plan
+    Plan.read(path).write(path)
+    assert path.read_bytes() == written
+
+
+def changed(plan: Plan, change: Callable[[dict[str, Any]], object]) -> Plan:
+    content = plan.model_dump(mode="json")
+    change(content)
+    return Plan.parse(content, "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda plan: plan.update(median_spacing=1),
+            "'median_spacing' is not a known key. Did you mean 'median_spacing_mm'",
+        ),
+        (
+            lambda plan: plan["configurations"]["2d"].update(patch=1),
+            r"'configurations\.2d': 'patch' is not a known key",
+        ),
+        (lambda plan: plan.update(schema_version=2), r"'schema_version': Input should be 1 \(got 2\)"),
+        (lambda plan: plan.pop("labels"), "'labels' is missing"),
+        (
+            lambda plan: plan["configurations"]["2d"].update(patch_size=[8, 9]),
+            r"patch_size \(8, 9\) must be divisible by \(2, 2\)",
+        ),
+        (
+            lambda plan: plan["configurations"]["2d"].update(patch_size=[8, 0]),
+            r"patch_size \(8, 0\) must be divisible by \(2, 2\)",
+        ),
+        (
+            lambda plan: plan["configurations"]["2d"].update(patch_size=[8, 8, 8]),
+            r"patch_size \(8, 8, 8\) has 3 axes, but the network has 2",
+        ),
+        (lambda plan: plan["configurations"]["2d"]["network"]["features"].append(16), "3 stages by its features"),
+        (lambda plan: plan["configurations"]["2d"]["network"].update(num_convs_decoder=[]), "2 stages by its features"),
+    ],
+)
+def test_a_plan_that_does_not_hold_together_is_refused(
+    change: Callable[[dict[str, Any]], object], message: str, make_plan: MakePlan
+) -> None:
+    with pytest.raises(RequestError, match=rf"^plan\.json is no valid Plan: .*{message}"):
+        changed(make_plan(), change)
+
+
+def test_a_network_states_its_stages_and_its_divisor(make_plan: MakePlan) -> None:
+    network = make_plan().configuration("3d_fullres").network
+    three = network.model_copy(
+        update={"strides": ((1, 1, 1), (1, 2, 2), (2, 2, 2)), "features": (4, 8, 16), "kernel_sizes": ((3, 3, 3),) * 3}
+    )
+    assert (three.num_stages, three.num_spatial_dims, three.divisor) == (3, 3, (2, 4, 4))
+
+
+def test_a_configuration_is_found_by_its_name(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    assert plan.configuration("3d_fullres").num_spatial_dims == 3
+    with pytest.raises(RequestError) as caught:
+        plan.configuration("3d_fulres")
+    assert str(caught.value) == (
+        "Dataset001_Test has no configuration '3d_fulres'. Did you mean '3d_fullres'? Planned: 2d, 3d_fullres."
+    )
+
+
+def test_three_dimensions_asked_of_images_are_explained(make_plan: MakePlan) -> None:
+    with pytest.raises(RequestError, match=r"'3d_fullres'\. The dataset holds 2D images\. Planned: 2d\."):
+        make_plan(names=("2d",)).configuration("3d_fullres")
+    with pytest.raises(RequestError) as caught:
+        make_plan().configuration("3d_lowres")
+    assert "2D images" not in str(caught.value)
+
+
+def test_slices_keep_their_distance_in_2d(make_plan: MakePlan) -> None:
+    plan = make_plan(spacing_mm=(3, 0.5, 0.7))
+    assert plan.configuration("2d").target_spacing_mm((7, 1, 1)) == (7, 0.5, 0.7)
+    assert plan.configuration("3d_fullres").target_spacing_mm((7, 1, 1)) == (3, 0.5, 0.7)
+
+
+@given(st.permutations([0, 1, 2]))
+def test_transposing_there_and_back_changes_nothing(make_plan: MakePlan, order: list[int]) -> None:
+    plan = make_plan(transpose_forward=tuple(order))
+    array = np.zeros((2, 3, 4))
+    assert array.transpose(plan.transpose_forward).transpose(plan.transpose_backward).shape == array.shape
