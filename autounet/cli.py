@@ -216,9 +216,11 @@ def demo(
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed while working, 2 the request or the data is wrong."""
-    debug = "--debug" in sys.argv
+    # Taken at any place: whoever meets an error adds it at the end of the line.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
     try:
-        app()
+        app(arguments)
     except DataError as error:
         if debug:
             raise

@@ -7,6 +7,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autounet.augmentation.policies import Augmentation
+from autounet.errors import RunError
 from autounet.labels import OUTSIDE
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 
@@ -199,7 +201,13 @@ class BatchStream:
         while len(self._pending) < self._read_ahead:
             self._pending.append(self._pool.submit(self._make, self._next))
             self._next += 1
-        return self._pending.popleft().result()
+        try:
+            return self._pending.popleft().result()
+        except BrokenProcessPool:
+            raise RunError(
+                "a process that makes batches was killed, most likely because memory ran out. "
+                "Free some memory, then go on with --resume."
+            ) from None
 
     def close(self) -> None:
         """Stop reading ahead."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +75,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "not an image": (lambda raw: image_file(raw, 0).write_text("hello"), ("phantom_000",)),
     "unknown ending": (lambda raw: break_description(raw, file_ending=".xyz"), (".xyz", ".nii.gz")),
     "empty folder": (
-        lambda raw: [path.unlink() for path in (raw / "imagesTr").iterdir()],
+        lambda raw: shutil.rmtree(raw / "imagesTr"),
         ("imagesTr",),
     ),
     "no dataset.json": (lambda raw: (raw / "dataset.json").unlink(), ("dataset.json", "does not exist")),

@@ -12,7 +12,7 @@ import pytest
 from batchgenerators.transforms.spatial_transforms import MirrorTransform
 
 from autounet.augmentation import POLICIES
-from autounet.augmentation.policies import Augmentation, initial_patch_size, no_policy, nnunet_policy
+from autounet.augmentation.policies import Augmentation, initial_patch_size, nnunet_policy, no_policy
 from autounet.errors import RequestError
 
 Array = npt.NDArray[Any]

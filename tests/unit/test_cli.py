@@ -1,0 +1,120 @@
+"""The command line: its surface is frozen, times and workspaces are understood, errors have exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from autounet import cli
+from autounet.errors import AutounetError, DataError, Problem, RequestError, RunError
+
+# Adding to it is a decision; removing from it breaks users' scripts.
+SURFACE = {
+    "demo": {"--folder", "--max-time"},
+    "evaluate": {"--output", "--jobs"},
+    "plan_and_preprocess": {"--dataset", "--configuration", "--planner", "--memory-gib", "--jobs", "--workspace"},
+    "predict": {
+        "--input",
+        "--output",
+        "--dataset",
+        "--configuration",
+        "--fold",
+        "--model",
+        "--mirror",
+        "--overwrite",
+        "--device",
+        "--workspace",
+    },
+    "train": {
+        "--max-time",
+        "--epochs",
+        "--seed",
+        "--network",
+        "--loss",
+        "--precision",
+        "--planner",
+        "--device",
+        "--resume",
+        "--overwrite",
+        "--workspace",
+    },
+}
+
+
+def options_of(command: Any) -> set[str]:
+    return {
+        next(name for name in parameter.opts if name.startswith("--"))
+        for parameter in command.params
+        if parameter.param_type_name == "option" and "--help" not in parameter.opts
+    }
+
+
+def test_the_surface_is_as_it_was() -> None:
+    group: Any = typer.main.get_command(cli.app)
+    assert {name: options_of(command) for name, command in group.commands.items()} == SURFACE
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2d", 172800)])
+def test_times_are_read_with_their_units(text: str, seconds: float) -> None:
+    assert cli._seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "soon", "-3m", "0", "infh", "nan"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="is no time"):
+        cli._seconds(text)
+
+
+def test_the_option_beats_the_variable_beats_nnunets_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("AUTOUNET_WORKSPACE", "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.delenv(name, raising=False)
+    assert cli._workspace(None).raw == tmp_path / "autounet_workspace" / "raw"
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / f"nn_{name}"))
+    assert cli._workspace(None).results == tmp_path / "nn_results"
+    monkeypatch.setenv("AUTOUNET_WORKSPACE", str(tmp_path / "mine"))
+    assert cli._workspace(None).raw == tmp_path / "mine" / "raw"
+    assert cli._workspace(tmp_path / "option").raw == tmp_path / "option" / "raw"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RequestError("no such thing"), 2, "no such thing"),
+        (RunError("it failed"), 1, "it failed"),
+        (DataError("Dataset001_X", [Problem("case_7", "a.nii.gz", "is torn", "replace it")]), 2, "case_7"),
+        (PermissionError(13, "Permission denied", "/there"), 1, "/there"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_errors_become_exit_codes_and_one_message(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: AutounetError | OSError | KeyboardInterrupt,
+    code: int,
+    said: str,
+) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["autounet"])
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    assert exited.value.code == code
+    assert said in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise RequestError("no such thing")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["autounet", "--debug"])
+    with pytest.raises(RequestError):
+        cli.main()

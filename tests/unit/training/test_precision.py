@@ -1,0 +1,45 @@
+"""Number formats and devices."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from autounet.errors import RequestError
+from autounet.training.config import PrecisionName
+from autounet.training.device import choose_device
+from autounet.training.precision import choose_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+def test_a_format_that_is_asked_for_is_taken(name: PrecisionName) -> None:
+    precision = choose_precision(name, CPU)
+    assert precision.dtype == getattr(torch, name)
+    assert precision.reason == "asked for"
+
+
+def test_the_format_of_a_cpu_is_measured_and_the_reason_told() -> None:
+    precision = choose_precision("auto", CPU)
+    assert precision.dtype in (torch.float32, torch.bfloat16)
+    assert "times the time of float32" in precision.reason
+
+
+def test_autocast_computes_in_the_format() -> None:
+    layer, x = torch.nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2)
+    with choose_precision("bfloat16", CPU).autocast(CPU):
+        assert layer(x).dtype == torch.bfloat16
+    with choose_precision("float32", CPU).autocast(CPU):
+        assert layer(x).dtype == torch.float32
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert choose_device("cpu") == CPU
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize("name", ["banana", "cuda:99", "meta"])
+def test_a_device_that_cannot_compute_here_is_refused_with_a_way_out(name: str) -> None:
+    with pytest.raises(RequestError, match=f"device '{name}' cannot be used here: .*--device auto"):
+        choose_device(name)

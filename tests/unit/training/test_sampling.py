@@ -1,0 +1,244 @@
+"""Patches: where they are cut, that foreground is in them, and that a batch depends on its step alone."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autounet.augmentation.policies import light_policy, nnunet_policy, no_policy
+from autounet.errors import RunError
+from autounet.labels import LabelClass, LabelSchema
+from autounet.preprocessing.store import PreparedStore
+from autounet.training.sampling import BatchStream, CaseCache, PatchBatch, PatchSampler, cut_box
+
+LARGE = 2**30
+SaveCase = Callable[..., None]
+
+
+def sampler_of(
+    store: PreparedStore,
+    patch: tuple[int, ...] = (8, 8, 8),
+    *,
+    names: tuple[str, ...] = ("a", "b", "c"),
+    batch_size: int = 2,
+    share: float = 0.33,
+    seed: int = 0,
+) -> PatchSampler:
+    return PatchSampler(CaseCache(store, names, LARGE), no_policy(patch, ()), batch_size, share, seed)
+
+
+def same(first: PatchBatch, second: PatchBatch) -> bool:
+    return np.array_equal(first.image, second.image) and np.array_equal(first.label, second.label)
+
+
+def test_cut_box_inside_across_and_outside() -> None:
+    array = np.arange(12).reshape(1, 3, 4, 1)
+    assert cut_box(array, (1, 1, 0), (2, 2, 1), -1)[0, :, :, 0].tolist() == [[5, 6], [9, 10]]
+    assert cut_box(array, (-1, 2, 0), (2, 3, 1), -1)[0, :, :, 0].tolist() == [[-1, -1, -1], [2, 3, -1]]
+    assert cut_box(array, (2, 3, -1), (2, 2, 3), 7)[0, :, :, 1].tolist() == [[11, 7], [7, 7]]
+    for start in ((5, 0, 0), (-4, 0, 0), (0, 0, 9)):
+        assert (cut_box(array, start, (2, 2, 1), -1) == -1).all()
+    assert cut_box(array.astype(np.int8), (0, 0, 0), (1, 1, 1), -1).dtype == np.int8
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.integers(-9, 9)] * 3), st.tuples(*[st.integers(1, 9)] * 3))
+def test_cut_box_is_a_slice_of_the_array_with_a_wide_margin(
+    start: tuple[int, int, int], size: tuple[int, int, int]
+) -> None:
+    array = np.random.default_rng(0).integers(0, 9, (2, 4, 3, 5))
+    wide = np.pad(array, [(0, 0), *[(20, 20)] * 3], constant_values=-1)
+    place = tuple(slice(20 + first, 20 + first + extent) for first, extent in zip(start, size, strict=True))
+    assert np.array_equal(cut_box(array, start, size, -1), wide[(slice(None), *place)])
+
+
+def test_a_batch_depends_on_its_seed_and_step_alone(store: PreparedStore) -> None:
+    cases = CaseCache(store, ("a", "b", "c"), LARGE)
+    for policy in (light_policy, nnunet_policy, no_policy):
+        sampler = PatchSampler(cases, policy((8, 8, 8), ()), 2, 0.33, seed=1)
+        forwards = [sampler.batch(step) for step in range(4)]
+        backwards = [sampler.batch(step) for step in reversed(range(4))][::-1]
+        assert all(same(first, second) for first, second in zip(forwards, backwards, strict=True))
+        assert not any(same(first, second) for first, second in itertools.combinations(forwards, 2))
+        other = PatchSampler(cases, policy((8, 8, 8), ()), 2, 0.33, seed=2)
+        assert not same(forwards[0], other.batch(0))
+
+
+def test_a_batch_is_as_large_as_asked_for(store: PreparedStore) -> None:
+    batch = PatchSampler(CaseCache(store, ("a",), LARGE), light_policy((8, 6, 4), ()), 3, 0.33, 0).batch(0)
+    assert batch.image.shape == (3, 1, 8, 6, 4)
+    assert batch.label.shape == (3, 8, 6, 4)
+    assert (batch.image.dtype, batch.label.dtype) == (np.float32, np.int16)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "share", "num_forced"),
+    # nnU-Net: of two the second, of nine the last three, of twelve the last four.
+    [(2, 0.33, 1), (9, 0.33, 3), (12, 0.33, 4), (4, 0.0, 0), (4, 1.0, 4), (4, 0.5, 2)],
+)
+def test_the_end_of_a_batch_is_forced(store: PreparedStore, batch_size: int, share: float, num_forced: int) -> None:
+    sampler = sampler_of(store, batch_size=batch_size, share=share)
+    forced = [sampler._is_forced(index) for index in range(batch_size)]
+    assert forced == [False] * (batch_size - num_forced) + [True] * num_forced
+
+
+@pytest.mark.parametrize("patch", [(3, 3, 3), (2, 5, 4), (20, 3, 3), (1, 1, 1), (3, 3), (4, 30)])
+def test_a_forced_patch_shows_a_class(store: PreparedStore, patch: tuple[int, ...]) -> None:
+    sampler = sampler_of(store, patch, batch_size=3, share=1.0)
+    seen = set()
+    for step in range(30):
+        label = sampler.batch(step).label
+        assert (label > 0).reshape(3, -1).any(axis=1).all()
+        seen |= set(np.unique(label).tolist())
+    assert seen == {0, 1, 2} or seen == {1, 2}
+
+
+@pytest.mark.parametrize("patch", [(3, 3, 3), (4, 3, 2), (20, 3, 3)])
+def test_a_forced_patch_shows_a_class_after_the_margin_for_turning_is_gone(
+    store: PreparedStore, patch: tuple[int, ...]
+) -> None:
+    augmentation = light_policy(patch, ())
+    augmentation.spatial.p_rot_per_sample = augmentation.spatial.p_scale_per_sample = 0
+    assert augmentation.initial_patch_size != patch
+    sampler = PatchSampler(CaseCache(store, ("a", "b", "c"), LARGE), augmentation, 2, 1.0, 0)
+    for step in range(40):
+        assert (sampler.batch(step).label > 0).reshape(2, -1).any(axis=1).all()
+
+
+def test_classes_are_drawn_evenly_however_rare(tmp_path: Path, save: SaveCase) -> None:
+    store = PreparedStore(tmp_path, (1, 1, 1))
+    label = np.ones((8, 8, 8))
+    label[4, 4, 4] = 2
+    save(store, "case", label[None], label)
+    sampler = sampler_of(store, (1, 1, 1), names=("case",), batch_size=20, share=1.0)
+    labels = np.concatenate([sampler.batch(step).label.ravel() for step in range(10)])
+    assert 60 < (labels == 2).sum() < 140
+    assert (labels == 0).sum() == 0
+
+
+def test_all_places_are_sampled_and_none_outside(tmp_path: Path, save: SaveCase) -> None:
+    store = PreparedStore(tmp_path, (2, 2, 2))
+    image = np.arange(1, 3 * 4 * 5 + 1).reshape(1, 3, 4, 5)
+    save(store, "case", image, np.ones(image.shape[1:]))
+    sampler = sampler_of(store, (2, 2, 2), names=("case",), batch_size=4, share=0.0)
+    batches = [sampler.batch(step) for step in range(60)]
+    corners = {int(value) for batch in batches for value in batch.image[:, 0, 0, 0, 0]}
+    assert corners == {int(value) for value in image[0, :-1, :-1, :-1].ravel()}
+    assert all((batch.image > 0).all() for batch in batches)
+
+
+def test_an_image_smaller_than_the_patch_lies_in_its_middle(tmp_path: Path, save: SaveCase) -> None:
+    store = PreparedStore(tmp_path, (8, 8, 8))
+    save(store, "case", np.ones((1, 2, 4, 3)), np.full((2, 4, 3), 2))
+    sampler = sampler_of(store, names=("case",), share=0.5)
+    for step in range(4):
+        for label in sampler.batch(step).label:
+            places = np.argwhere(label == 2)
+            assert places.min(axis=0).tolist()[:2] == [3, 2]
+            assert places.max(axis=0).tolist()[:2] == [4, 5]
+            assert places[:, 2].min() in (2, 3)  # 5 missing voxels: 2 on one side, 3 on the other
+            assert len(places) == 24
+
+
+def test_a_2d_patch_is_a_slice_of_the_volume(store: PreparedStore) -> None:
+    sampler = sampler_of(store, (6, 5), names=("a",), batch_size=4)
+    volume = np.asarray(store.image("a")[:], dtype=np.float32)[0]
+    windows = np.lib.stride_tricks.sliding_window_view(volume, (6, 5), axis=(1, 2))
+    for step in range(3):
+        batch = sampler.batch(step)
+        assert batch.image.shape == (4, 1, 6, 5)
+        for patch in batch.image[:, 0]:
+            assert (windows == patch).all(axis=(-2, -1)).any()
+
+
+def test_random_patches_are_centred_on_annotated_voxels(tmp_path: Path, save: SaveCase) -> None:
+    labels = LabelSchema(classes=(LabelClass(name="a", values=(1,)),), ignore_value=2)
+    label = np.full((16, 16, 16), 2)
+    label[3, 3:6, 3] = 0
+    store = PreparedStore(tmp_path, (3, 3, 3))
+    save(store, "case", np.zeros((1, 16, 16, 16)), label, labels)
+    for share in (0.0, 1.0):  # no class to force: annotated all the same
+        sampler = sampler_of(store, (3, 3, 3), names=("case",), share=share)
+        for step in range(20):
+            assert (sampler.batch(step).label[:, 1, 1, 1] == 0).all()
+
+
+def test_a_case_without_foreground_is_sampled_anywhere(tmp_path: Path, save: SaveCase) -> None:
+    store = PreparedStore(tmp_path, (2, 2, 2))
+    save(store, "case", np.random.default_rng(0).random((1, 9, 9, 9)), np.zeros((9, 9, 9)))
+    sampler = sampler_of(store, (2, 2, 2), names=("case",), share=1.0)
+    assert len({float(sampler.batch(step).image[0, 0, 0, 0, 0]) for step in range(20)}) > 10
+
+
+def test_memory_and_memory_map_give_the_same_batches(store: PreparedStore) -> None:
+    batches = []
+    for max_bytes in (0, LARGE):
+        cases = CaseCache(store, ("a", "b"), max_bytes)
+        assert isinstance(cases.image("a"), np.ndarray) == (max_bytes > 0)
+        batches.append(PatchSampler(cases, light_policy((8, 8, 8), ()), 2, 0.33, 0).batch(3))
+    assert same(*batches)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_stream_gives_the_batches_in_order_from_the_step_asked_for(store: PreparedStore, num_workers: int) -> None:
+    cases = CaseCache(store, ("a", "b", "c"), LARGE)
+    sampler = PatchSampler(cases, nnunet_policy((8, 8, 8), ()), 2, 0.33, 5)
+    stream = BatchStream(sampler, 3, num_workers)
+    try:
+        found = [next(stream) for _ in range(5)]
+    finally:
+        stream.close()
+    assert all(same(batch, sampler.batch(3 + index)) for index, batch in enumerate(found))
+
+
+@dataclass(frozen=True)
+class FailingSampler(PatchSampler):
+    """Fails at step 2, or takes its whole process down."""
+
+    dies: bool = False
+
+    def batch(self, step: int) -> PatchBatch:
+        if step == 2 and self.dies:
+            os._exit(9)
+        if step == 2:
+            raise OSError("disk gone")
+        return super().batch(step)
+
+
+def test_an_error_while_reading_reaches_the_trainer_at_its_step(store: PreparedStore) -> None:
+    cases = CaseCache(store, ("a",), LARGE)
+    stream = BatchStream(FailingSampler(cases, no_policy((4, 4, 4), ()), 1, 0.0, 0), 0, 0)
+    try:
+        next(stream)
+        next(stream)
+        with pytest.raises(OSError, match="disk gone"):
+            next(stream)
+    finally:
+        stream.close()
+
+
+def test_a_worker_that_was_killed_is_told_with_a_way_out(store: PreparedStore) -> None:
+    cases = CaseCache(store, ("a",), LARGE)
+    stream = BatchStream(FailingSampler(cases, no_policy((4, 4, 4), ()), 1, 0.0, 0, dies=True), 0, 1)
+    try:
+        with pytest.raises(RunError, match="killed"):
+            for _ in range(4):
+                next(stream)
+    finally:
+        stream.close()
+
+
+def test_closing_a_stream_ends_its_thread(store: PreparedStore) -> None:
+    stream = BatchStream(sampler_of(store), 0, 0)
+    next(stream)
+    stream.close()
+    with pytest.raises(RuntimeError):
+        next(stream), next(stream), next(stream), next(stream)

@@ -1,0 +1,54 @@
+"""Learning rates by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autounet.training.config import ScheduleName, TrainConfig
+from autounet.training.schedule import learning_rate
+
+
+def test_poly_by_hand() -> None:
+    config = TrainConfig(learning_rate=0.01)
+    assert learning_rate(config, 0.0) == pytest.approx(0.01)
+    assert learning_rate(config, 0.5) == pytest.approx(0.01 * 0.5**0.9)
+    assert learning_rate(config, 0.5) == pytest.approx(0.0053588673)
+    assert learning_rate(config, 0.999) == pytest.approx(0.01 * 0.001**0.9)
+
+
+def test_cosine_by_hand() -> None:
+    config = TrainConfig(learning_rate=2.0, schedule="cosine")
+    assert learning_rate(config, 0.0) == pytest.approx(2)
+    assert learning_rate(config, 1 / 3) == pytest.approx(1.5)
+    assert learning_rate(config, 0.5) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine"])
+def test_warm_up_rises_to_the_peak_and_the_decay_begins_there(schedule: ScheduleName) -> None:
+    config = TrainConfig(learning_rate=1.0, warmup=0.2, schedule=schedule)
+    assert learning_rate(config, 0.0) == pytest.approx(0.01)
+    assert learning_rate(config, 0.1) == pytest.approx(0.5)
+    assert learning_rate(config, 0.2) == pytest.approx(1)
+    # Half of the decay lies half-way between 0.2 and 1.
+    half = 0.5**0.9 if schedule == "poly" else 0.5
+    assert learning_rate(config, 0.6) == pytest.approx(half)
+
+
+@given(
+    st.sampled_from(["poly", "cosine"]),
+    st.floats(0, 0.9),
+    st.floats(0, 1, exclude_max=True),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_it_falls_after_the_warm_up_and_ends_at_zero(
+    schedule: ScheduleName, warmup: float, first: float, second: float
+) -> None:
+    config = TrainConfig(learning_rate=0.3, warmup=warmup, schedule=schedule)
+    assert learning_rate(config, 1.0) == pytest.approx(0, abs=1e-12)
+    rates = [learning_rate(config, warmup + (1 - warmup) * point) for point in sorted((first, second))]
+    assert rates[0] >= rates[1] - 1e-12
+    assert all(0 <= rate <= 0.3 + 1e-12 and math.isfinite(rate) for rate in rates)
