@@ -100,7 +100,7 @@ def recipe(case: RawCase, plan: Plan, configuration: Configuration) -> str:
         [channel.model_dump(mode="json") for channel in plan.channels],
         plan.transpose_forward,
         configuration.spacing_mm,
-        [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in case.files if path],
+        [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.files if path],
     ]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
 

@@ -1,6 +1,6 @@
 """Prepared cases on disk: chunked, compressed, memory-mapped, each with a record that says what made it.
 
-A case is four files: `NAME.b2nd` (image), `NAME_label.b2nd`, `NAME_locations.npz` (where its classes are) and
+A case is four files: `NAME_image.b2nd`, `NAME_label.b2nd`, `NAME_locations.npz` (where its classes are) and
 `NAME.json`, which is written last: a case without it does not exist.
 """
 
@@ -68,7 +68,7 @@ class PreparedStore:
 
     def holds(self, name: str, recipe: str) -> bool:
         """Whether the case is there, whole, and made by this recipe."""
-        files = (f"{name}.b2nd", f"{name}_label.b2nd", f"{name}_locations.npz")
+        files = (f"{name}_image.b2nd", f"{name}_label.b2nd", f"{name}_locations.npz")
         try:
             return self.record(name).recipe == recipe and all((self.folder / file).is_file() for file in files)
         except RequestError:
@@ -79,7 +79,7 @@ class PreparedStore:
         assert case.label is not None
         # Without this, an interruption would leave the old record beside new arrays.
         (self.folder / f"{name}.json").unlink(missing_ok=True)
-        self._write_array(self.folder / f"{name}.b2nd", _in_half_precision_where_exact_enough(case.image))
+        self._write_array(self.folder / f"{name}_image.b2nd", _in_half_precision_where_exact_enough(case.image))
         label = case.label.astype(np.int8) if case.label.max(initial=0) <= 127 else case.label
         self._write_array(self.folder / f"{name}_label.b2nd", label[None])
         with atomic_path(self.folder / f"{name}_locations.npz") as partial:
@@ -103,7 +103,7 @@ class PreparedStore:
         Raises:
             RequestError: The file is missing or damaged.
         """
-        return self._open(self.folder / f"{name}.b2nd")
+        return self._open(self.folder / f"{name}_image.b2nd")
 
     def label(self, name: str) -> Any:
         """The label map `(1, Z, Y, X)`, int8 or int16, memory-mapped.
@@ -121,11 +121,26 @@ class PreparedStore:
         """
         path = self.folder / f"{name}_locations.npz"
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Opened here, because numpy leaves a damaged file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 per_class = tuple(arrays[f"class_{index}"] for index in range(len(arrays) - ("annotated" in arrays)))
                 return ClassLocations(per_class=per_class, annotated=arrays.get("annotated"))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise _damaged(path, error) from None
+
+    def load(self, name: str) -> tuple[Array, Array]:
+        """Image and label map of a case in memory.
+
+        Raises:
+            RequestError: A file is missing or damaged.
+        """
+        arrays = []
+        for array, path in ((self.image(name), "image"), (self.label(name), "label")):
+            try:
+                arrays.append(array[:])
+            except RuntimeError as error:
+                raise _damaged(self.folder / f"{name}_{path}.b2nd", error) from None
+        return arrays[0], arrays[1]
 
     def _open(self, path: Path) -> Any:
         try:
@@ -146,9 +161,7 @@ class PreparedStore:
 
 
 def _damaged(path: Path, error: Exception) -> RequestError:
-    return RequestError(
-        f"prepared file {path} cannot be read ({error}). Remove it and run plan_and_preprocess again, which makes it anew."
-    )
+    return RequestError(f"prepared file {path} cannot be read ({error}). Remove it and run plan_and_preprocess again.")
 
 
 def _blocks(chunks: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ class TrainingState(Record):
         elapsed_seconds: Time spent training.
         epoch: Validations done.
         best_dice: Best validation Dice so far.
-        skipped_steps: Steps left out because the loss was not finite.
+        skipped_steps: Steps left out because the loss or its gradient was not finite.
+        finished: Whether the run came to its end.
     """
 
     step: int = 0
@@ -31,6 +31,7 @@ class TrainingState(Record):
     epoch: int = 0
     best_dice: float | None = None
     skipped_steps: int = 0
+    finished: bool = False
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -84,8 +85,3 @@ def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]
     """The tensors that `prefixed` put there."""
     start = f"{prefix}/"
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-
-
-def state_to_metadata(state: TrainingState, extra: dict[str, Any]) -> dict[str, str]:
-    """Progress as the metadata of a checkpoint."""
-    return {"state": state.model_dump_json(), "extra": json.dumps(extra)}

@@ -55,8 +55,8 @@ class CaseCache:
         self._locations = {name: store.locations(name) for name in names}
         total = sum(_num_bytes(array) for array in (*self._images.values(), *self._labels.values()))
         if total <= max_bytes:
-            self._images = {name: array[:] for name, array in self._images.items()}
-            self._labels = {name: array[:] for name, array in self._labels.items()}
+            for name in names:
+                self._images[name], self._labels[name] = store.load(name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to a worker as file names: every worker maps the same pages of memory."""

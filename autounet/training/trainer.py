@@ -27,7 +27,7 @@ from autounet.training.checkpoint import (
 from autounet.training.config import TrainConfig
 from autounet.training.log import LogRow, TrainingLog
 from autounet.training.objective import Objective
-from autounet.training.sampling import BatchStream, PatchSampler
+from autounet.training.sampling import BatchStream, PatchBatch, PatchSampler
 from autounet.training.schedule import learning_rate
 
 # So many steps in a row without a finite loss cannot be chance.
@@ -110,6 +110,7 @@ class Trainer:
         self.average = WeightAverage(network, config.ema_share)
         self.log = TrainingLog(folder / "training_log.csv")
         self.state = TrainingState()
+        self._started = 0.0
         self._loss = math.nan
         self._skipped_in_a_row = 0
 
@@ -129,9 +130,9 @@ class Trainer:
             self.network.load_state_dict(without_prefix("network", tensors))
             self.average.load(without_prefix("average", tensors))
             restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
+            self.state = TrainingState.model_validate_json(metadata["state"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise RequestError(f"{self.checkpoint_path} does not fit this network: {error}") from None
-        self.state = TrainingState.model_validate_json(metadata["state"])
         self.log.truncate(self.state.epoch)
 
     def run(self) -> dict[str, Tensor]:
@@ -143,7 +144,9 @@ class Trainer:
         Raises:
             RunError: The loss stayed NaN or infinite.
         """
-        started = time.perf_counter() - self.state.elapsed_seconds
+        if self.state.finished:
+            return self.average.weights()
+        self._started = time.perf_counter() - self.state.elapsed_seconds
         last_checkpoint, last_validation, validation_seconds = time.perf_counter(), self.progress, 0.0
         stage, stream = self._open_stream()
         try:
@@ -151,7 +154,7 @@ class Trainer:
                 if self.progress >= stage.end:
                     stream.close()
                     stage, stream = self._open_stream()
-                self._step(next(stream), started)
+                self._step(next(stream))
                 now = time.perf_counter()
                 if self._validation_is_due(last_validation, validation_seconds):
                     self._validate()
@@ -163,6 +166,7 @@ class Trainer:
         finally:
             stream.close()
         self._validate()
+        self.state = self.state.model_copy(update={"finished": True})
         self.save()
         return self.average.weights()
 
@@ -186,44 +190,51 @@ class Trainer:
         stage = next(entry for entry in self.stages if self.progress < entry.end or entry is self.stages[-1])
         return stage, BatchStream(stage.sampler, self.state.step, self.num_workers)
 
-    def _step(self, batch: object, started: float) -> None:
+    def _step(self, batch: PatchBatch) -> None:
         before = self.progress
         rate = learning_rate(self.config, before)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.objective(self.network, batch)  # type: ignore[arg-type]
+        loss = self.objective(self.network, batch)
         value = float(loss.detach())
-        skipped = not math.isfinite(value)
+        skipped = not (math.isfinite(value) and self._update(loss))
         if skipped:
             self._count_skipped()
         else:
             self._skipped_in_a_row = 0
-            self.scaler.scale(loss).backward()
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
             self._loss = (
                 value if math.isnan(self._loss) else _LOSS_SMOOTHING * self._loss + (1 - _LOSS_SMOOTHING) * value
             )
         self.state = self.state.model_copy(
             update={
                 "step": self.state.step + 1,
-                "elapsed_seconds": time.perf_counter() - started,
+                "elapsed_seconds": time.perf_counter() - self._started,
                 "skipped_steps": self.state.skipped_steps + skipped,
             }
         )
         self.average.update(self.progress - before)
         self.reporter.status(self._status(rate))
 
+    def _update(self, loss: Tensor) -> bool:
+        """Move the weights along the gradient, unless it is not finite: then it would spoil them for good."""
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        # In float16 that is how the scaler finds its scale; it leaves such a step out by itself.
+        if not self.scaler.is_enabled() and not bool(norm.isfinite()):
+            return False
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return True
+
     def _count_skipped(self) -> None:
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
             raise RunError(
-                f"the loss was not finite for {_MAX_SKIPPED_IN_A_ROW} steps in a row, at step {self.state.step}. "
-                f"The last checkpoint is {self.checkpoint_path}. Check the intensities of the images, lower the "
-                "learning rate, or train with --precision float32."
+                f"the loss or its gradient was not finite for {_MAX_SKIPPED_IN_A_ROW} steps in a row, "
+                f"at step {self.state.step}. The last checkpoint is {self.checkpoint_path}. Check the intensities of "
+                "the images, lower the learning rate, or train with --precision float32."
             )
 
     def _validation_is_due(self, last: float, seconds: float) -> bool:
@@ -239,7 +250,11 @@ class Trainer:
             self.network.train()
         mean = result.mean_dice
         best = max((dice for dice in (self.state.best_dice, mean) if dice is not None), default=None)
-        self.state = self.state.model_copy(update={"epoch": self.state.epoch + 1, "best_dice": best})
+        # The clock went on, but the run was not moved: the next step's share of the average must not hold this time.
+        elapsed = time.perf_counter() - self._started
+        self.state = self.state.model_copy(
+            update={"epoch": self.state.epoch + 1, "best_dice": best, "elapsed_seconds": elapsed}
+        )
         row = LogRow(
             epoch=self.state.epoch,
             step=self.state.step,

@@ -57,7 +57,7 @@ def test_loss_and_gradient_are_finite(name: str, schema: LabelSchema, batch_dice
     logits.requires_grad_()
     loss = build(name, schema, batch_dice)(logits, label)
     assert loss.shape == ()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert loss.isfinite()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
@@ -126,7 +126,7 @@ def test_a_batch_without_annotation_costs_nothing(name: str, schema: LabelSchema
     logits, label = random_case(schema, (6, 5))
     logits.requires_grad_()
     loss = build(name, schema, batch_dice)(logits, torch.full_like(label, 3))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
     assert logits.grad is not None
     assert not logits.grad.any()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from autounet.data.dataset import DatasetDescription
-from autounet.fingerprint import CaseFingerprint, Fingerprint
+from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelClass, LabelSchema
 from autounet.planners import PLANNERS
@@ -26,34 +28,33 @@ DATASETS: dict[str, tuple[tuple[Triple, Shape3], ...]] = {
 WORTH_A_DECISION = ("spacing_mm", "median_shape", "patch_size", "strides", "kernel_sizes", "features", "batch_size")
 
 
-def make_plan(planner: str, dataset: str, memory_gib: float = 8.0) -> Plan:
-    cases = tuple(
-        CaseFingerprint(
-            name=f"case_{index:02d}",
-            spacing_mm=spacing,
-            shape=shape,
-            shape_after_crop=shape,
-            num_voxels={},
-            component_sizes={},
-            intensities=(),
-        )
-        for index in range(12)
-        for spacing, shape in DATASETS[dataset]
+DESCRIPTION = DatasetDescription(
+    name="Dataset001_Test",
+    channel_names=("CT", "PET"),
+    labels=LabelSchema(
+        classes=(LabelClass(name="liver", values=(1,)), LabelClass(name="tumour", values=(2,))), ignore_value=3
+    ),
+    file_ending=".nii.gz",
+)
+Planning = Callable[..., Plan]
+
+
+@pytest.fixture
+def planned(planner: str, dataset: str, make_fingerprint: Callable[..., Fingerprint]) -> Planning:
+    """Plans the dataset anew at each call, for this memory."""
+    cases = DATASETS[dataset] * 12
+    evidence = make_fingerprint(
+        [spacing for spacing, _ in cases],
+        [shape for _, shape in cases],
+        num_channels=2,
+        relative_size_after_crop=0.6,
+        statistics=STATISTICS,
     )
-    evidence = Fingerprint(
-        dataset_name="Dataset001_Test",
-        cases=cases,
-        intensities=(STATISTICS, STATISTICS),
-        median_relative_size_after_crop=0.6,
-    )
-    organs = (LabelClass(name="liver", values=(1,)), LabelClass(name="tumour", values=(2,)))
-    described = DatasetDescription(
-        name="Dataset001_Test",
-        channel_names=("CT", "PET"),
-        labels=LabelSchema(classes=organs, ignore_value=3),
-        file_ending=".nii.gz",
-    )
-    return PLANNERS.find(planner)(evidence, described, memory_gib=memory_gib)
+
+    def plan(memory_gib: float = 8.0) -> Plan:
+        return PLANNERS.find(planner)(evidence, DESCRIPTION, memory_gib=memory_gib)
+
+    return plan
 
 
 @pytest.fixture(params=sorted(PLANNERS))
@@ -66,17 +67,17 @@ def dataset(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_the_same_evidence_gives_the_same_plan(planner: str, dataset: str) -> None:
-    assert make_plan(planner, dataset) == make_plan(planner, dataset)
+def test_the_same_evidence_gives_the_same_plan(planned: Planning) -> None:
+    assert planned() == planned()
 
 
-def test_a_plan_survives_the_disk(planner: str, dataset: str) -> None:
-    made = make_plan(planner, dataset)
+def test_a_plan_survives_the_disk(planned: Planning) -> None:
+    made = planned()
     assert Plan.parse(made.model_dump(mode="json"), "memory") == made
 
 
-def test_the_plan_says_who_made_it_and_for_what(planner: str, dataset: str) -> None:
-    made = make_plan(planner, dataset)
+def test_the_plan_says_who_made_it_and_for_what(planner: str, planned: Planning) -> None:
+    made = planned()
     assert made.planner == planner
     assert made.dataset_name == "Dataset001_Test"
     assert [channel.name for channel in made.channels] == ["CT", "PET"]
@@ -84,14 +85,14 @@ def test_the_plan_says_who_made_it_and_for_what(planner: str, dataset: str) -> N
     assert all(name == configuration.name for name, configuration in made.configurations.items())
 
 
-def test_patches_are_divisible_by_the_strides(planner: str, dataset: str) -> None:
-    for configuration in make_plan(planner, dataset).configurations.values():
+def test_patches_are_divisible_by_the_strides(planned: Planning) -> None:
+    for configuration in planned().configurations.values():
         sizes = zip(configuration.patch_size, configuration.network.divisor, strict=True)
         assert all(size >= factor and size % factor == 0 for size, factor in sizes)
 
 
-def test_networks_have_one_entry_a_stage_and_an_axis(planner: str, dataset: str) -> None:
-    for configuration in make_plan(planner, dataset).configurations.values():
+def test_networks_have_one_entry_a_stage_and_an_axis(planned: Planning) -> None:
+    for configuration in planned().configurations.values():
         network = configuration.network
         num_axes = len(configuration.patch_size)
         assert len(configuration.spacing_mm) == len(configuration.median_shape) == num_axes
@@ -100,12 +101,12 @@ def test_networks_have_one_entry_a_stage_and_an_axis(planner: str, dataset: str)
         assert all(size % 2 == 1 for kernel in network.kernel_sizes for size in kernel)
 
 
-def test_batches_hold_two_or_more(planner: str, dataset: str) -> None:
-    assert all(entry.batch_size >= 2 for entry in make_plan(planner, dataset).configurations.values())
+def test_batches_hold_two_or_more(planned: Planning) -> None:
+    assert all(entry.batch_size >= 2 for entry in planned().configurations.values())
 
 
-def test_every_value_has_a_decision_with_a_reason(planner: str, dataset: str) -> None:
-    made = make_plan(planner, dataset)
+def test_every_value_has_a_decision_with_a_reason(planned: Planning) -> None:
+    made = planned()
     names = [decision.name for decision in made.decisions]
     assert len(names) == len(set(names))
     assert all(decision.value and decision.reason for decision in made.decisions)
@@ -113,13 +114,13 @@ def test_every_value_has_a_decision_with_a_reason(planner: str, dataset: str) ->
         assert {f"{configuration}.{key}" for key in WORTH_A_DECISION} <= set(names)
 
 
-def test_images_are_planned_in_2d_and_volumes_in_3d_too(planner: str, dataset: str) -> None:
-    dimensions = {entry.num_spatial_dims for entry in make_plan(planner, dataset).configurations.values()}
+def test_images_are_planned_in_2d_and_volumes_in_3d_too(dataset: str, planned: Planning) -> None:
+    dimensions = {entry.num_spatial_dims for entry in planned().configurations.values()}
     assert dimensions == ({2} if dataset == "images" else {2, 3})
 
 
-def test_more_memory_never_gives_less_work_a_step(planner: str, dataset: str) -> None:
-    small, large = (make_plan(planner, dataset, memory_gib).configurations for memory_gib in (8.0, 24.0))
+def test_more_memory_never_gives_less_work_a_step(planned: Planning) -> None:
+    small, large = (planned(memory_gib).configurations for memory_gib in (8.0, 24.0))
     for name, configuration in small.items():
         assert _voxels_a_step(large[name].patch_size, large[name].batch_size) >= _voxels_a_step(
             configuration.patch_size, configuration.batch_size

@@ -6,19 +6,23 @@ Regenerate with `python -m pytest tests/golden --regenerate`, then read the diff
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from autounet.data.dataset import DatasetDescription
-from autounet.fingerprint import CaseFingerprint, Fingerprint
+from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema
 from autounet.planners import PLANNERS
 from autounet.plans import IntensityStatistics
 
 FOLDER = Path(__file__).parent / "plans"
+STATISTICS = IntensityStatistics(
+    mean=99.5, std=37.2, minimum=-950.0, maximum=1800.0, percentile_00_5=-17.0, median=101.0, percentile_99_5=201.0
+)
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,19 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("planner", sorted(PLANNERS))
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_plan_is_as_before(name: str, planner: str, regenerate: bool) -> None:
-    fingerprint, description = _evidence(name, EXAMPLES[name])
+def test_plan_is_as_before(
+    name: str, planner: str, regenerate: bool, make_fingerprint: Callable[..., Fingerprint]
+) -> None:
+    example = EXAMPLES[name]
+    fingerprint = make_fingerprint(
+        [example.spacings_mm[index % len(example.spacings_mm)] for index in range(example.num_cases)],
+        [example.shapes[index % len(example.shapes)] for index in range(example.num_cases)],
+        num_channels=len(example.channels),
+        relative_size_after_crop=example.relative_size_after_crop,
+        dataset_name=f"Dataset001_{name}",
+        statistics=STATISTICS,
+    )
+    description = _description(fingerprint.dataset_name, example)
     plan = PLANNERS.find(planner)(fingerprint, description)
     path = FOLDER / f"{name}_{planner}.json"
     if regenerate:
@@ -97,34 +112,11 @@ def test_plan_is_as_before(name: str, planner: str, regenerate: bool) -> None:
     assert json.loads(path.read_text(encoding="utf-8")) == plan.model_dump(mode="json")
 
 
-def _evidence(name: str, example: Example) -> tuple[Fingerprint, DatasetDescription]:
-    statistics = IntensityStatistics(
-        mean=99.5, std=37.2, minimum=-950.0, maximum=1800.0, percentile_00_5=-17.0, median=101.0, percentile_99_5=201.0
-    )
-    shapes = [example.shapes[index % len(example.shapes)] for index in range(example.num_cases)]
-    cases = tuple(
-        CaseFingerprint(
-            name=f"case_{index:03d}",
-            spacing_mm=example.spacings_mm[index % len(example.spacings_mm)],
-            shape=shape,
-            shape_after_crop=shape,
-            num_voxels={},
-            component_sizes={},
-            intensities=(),
-        )
-        for index, shape in enumerate(shapes)
-    )
-    fingerprint = Fingerprint(
-        dataset_name=f"Dataset001_{name}",
-        cases=cases,
-        intensities=(statistics,) * len(example.channels),
-        median_relative_size_after_crop=example.relative_size_after_crop,
-    )
+def _description(name: str, example: Example) -> DatasetDescription:
     has_regions = any(isinstance(value, list) for value in example.labels.values())
-    description = DatasetDescription(
-        name=fingerprint.dataset_name,
+    return DatasetDescription(
+        name=name,
         channel_names=example.channels,
         labels=LabelSchema.from_dataset_json(example.labels, [1, 2, 3] if has_regions else None, name),
         file_ending=example.file_ending,
     )
-    return fingerprint, description

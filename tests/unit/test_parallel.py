@@ -61,7 +61,7 @@ def test_every_item_is_done_once_in_other_processes() -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_in_the_function_reaches_the_caller_as_it_is(jobs: int) -> None:
-    with pytest.raises(ValueError, match="math domain error|nonnegative"):
+    with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
         list(map_unordered(math.sqrt, [1.0, -1.0], jobs=jobs, reporter=SILENT, description="Work"))
 
 

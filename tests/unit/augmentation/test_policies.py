@@ -152,7 +152,8 @@ def test_without_turning_the_centre_is_cropped(patch: tuple[int, ...]) -> None:
     augmentation = dataclasses.replace(augmentation, intensity=())
     image, label = random_batch(augmentation)
     before = [(outer - inner) // 2 for outer, inner in zip(augmentation.initial_patch_size, patch, strict=True)]
-    centre = (..., *(slice(first, first + size) for first, size in zip(before, patch, strict=True)))
+    inside = [slice(first, first + size) for first, size in zip(before, patch, strict=True)]
+    centre: tuple[Any, ...] = (..., *inside)
     new_image, new_label = seeded(augmentation, image, label, 0)
     assert np.array_equal(new_image, image[centre])
     assert np.array_equal(new_label, np.maximum(label[:, 0], 0)[centre])

@@ -89,7 +89,7 @@ def test_the_outputs_are_added_by_their_weights() -> None:
     outputs = [torch.full((1, 1, size), value, requires_grad=True) for size, value in ((4, 1.0), (2, 10.0), (1, 100.0))]
     loss = DeepSupervision(Recorder(), [(1,), (2,), (4,)])(outputs, torch.zeros(1, 4))
     assert float(loss.detach()) == pytest.approx(2 / 3 * 1 + 1 / 3 * 10)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert outputs[1].grad is not None
     assert outputs[2].grad is None
 

@@ -44,8 +44,9 @@ def test_unit_is_convolution_norm_and_leaky_relu() -> None:
     torch.manual_seed(0)
     unit = ConvUnit(3, 2, 3, (1, 3, 3), (1, 2, 2))
     x = torch.randn(1, 2, 4, 6, 6)
-    convolved = nn.functional.conv3d(x, unit.conv.weight, unit.conv.bias, (1, 2, 2), (0, 1, 1))
-    expected = nn.functional.leaky_relu(nn.InstanceNorm3d(3)(convolved), 0.01)
+    oracle = nn.Conv3d(2, 3, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    oracle.load_state_dict(unit.conv.state_dict())
+    expected = nn.functional.leaky_relu(nn.InstanceNorm3d(3)(oracle(x)), 0.01)
     out = unit(x)
     assert out.shape == (1, 3, 4, 3, 3)
     torch.testing.assert_close(out, expected)
@@ -53,8 +54,9 @@ def test_unit_is_convolution_norm_and_leaky_relu() -> None:
 
 def test_stack_changes_size_and_channels_in_its_first_unit_only() -> None:
     stack = ConvStack(2, 1, 4, (3, 3), (2, 2), 3)
-    assert [unit.conv.in_channels for unit in stack] == [1, 4, 4]
-    assert [unit.conv.stride for unit in stack] == [(2, 2), (1, 1), (1, 1)]
+    convolutions = [module for module in stack.modules() if isinstance(module, nn.Conv2d)]
+    assert [convolution.in_channels for convolution in convolutions] == [1, 4, 4]
+    assert [convolution.stride for convolution in convolutions] == [(2, 2), (1, 1), (1, 1)]
 
 
 def test_weights_are_drawn_as_he_and_others() -> None:

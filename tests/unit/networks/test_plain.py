@@ -32,8 +32,10 @@ def test_nnunets_default_3d_network_has_31_2_million_parameters() -> None:
 
 @pytest.mark.parametrize(("dims", "num_outputs"), [(2, 2), (3, 4)])
 def test_parameters_are_those_of_the_layer_list(dims: int, num_outputs: int) -> None:
+    kernel: int = 3**dims
+
     def unit(in_channels: int, out_channels: int) -> int:
-        return in_channels * out_channels * 3**dims + out_channels + 2 * out_channels
+        return in_channels * out_channels * kernel + out_channels + 2 * out_channels
 
     encoder = unit(1, 4) + unit(4, 4) + unit(4, 8) + unit(8, 8)
     up = 8 * 4 * 2**dims + 4

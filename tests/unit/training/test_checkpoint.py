@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,12 @@ def test_an_optimiser_goes_on_as_if_it_had_not_been_stored(
     network = nn.Linear(3, 2)
     optimizer = _make_optimizer(network, config)
     steps(network, optimizer, 3)
-    save_tensors(tmp_path / "state.safetensors", flatten_optimizer(optimizer), {})
+    tensors = {**prefixed("network", network.state_dict()), **prefixed("optimizer", flatten_optimizer(optimizer))}
+    save_tensors(tmp_path / "state.safetensors", tensors, {})
     other = nn.Linear(3, 2)
     other.load_state_dict(network.state_dict())
     restored = _make_optimizer(other, config)
-    restore_optimizer(restored, load_tensors(tmp_path / "state.safetensors")[0])
+    restore_optimizer(restored, without_prefix("optimizer", load_tensors(tmp_path / "state.safetensors")[0]))
     steps(network, optimizer, 3, start=3)
     steps(other, restored, 3, start=3)
     assert torch.equal(network.weight, other.weight)
@@ -70,9 +72,10 @@ def test_the_file_is_no_pickle(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_tensors(path, {"x": torch.zeros(2)}, {})
     content = path.read_bytes()
-    assert content[8:9] == b"{"  # safetensors: eight bytes of length, then JSON
-    with pytest.raises(Exception, match="(?i)pickle|invalid|unsupported|magic"):
-        torch.load(path, weights_only=True)
+    length = int.from_bytes(content[:8], "little")  # safetensors: the header's length, JSON, then raw numbers
+    header = json.loads(content[8 : 8 + length])
+    assert header["x"]["dtype"] == "F32"
+    assert content[8 + length :] == bytes(8)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 20, 200, -1])
@@ -95,9 +98,8 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_tensors(path, {"x": torch.ones(2)}, {})
-    shared = torch.zeros(4)
-    with pytest.raises(Exception, match="."):
-        save_tensors(path, {"x": shared}, {"note": 3})  # type: ignore[dict-item]
+    with pytest.raises(TypeError):
+        save_tensors(path, {"x": torch.zeros(2)}, {"note": 3})  # type: ignore[dict-item]
     assert load_tensors(path)[0]["x"].tolist() == [1, 1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 

@@ -76,7 +76,8 @@ def test_a_batch_is_as_large_as_asked_for(store: PreparedStore) -> None:
     batch = PatchSampler(CaseCache(store, ("a",), LARGE), light_policy((8, 6, 4), ()), 3, 0.33, 0).batch(0)
     assert batch.image.shape == (3, 1, 8, 6, 4)
     assert batch.label.shape == (3, 8, 6, 4)
-    assert (batch.image.dtype, batch.label.dtype) == (np.float32, np.int16)
+    assert batch.image.dtype == np.float32
+    assert batch.label.dtype == np.int16
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""Many cases: one that is broken is told and does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from autounet.data.dataset import RawCase, find_cases
+from autounet.inference.cases import predict_cases
+from autounet.inference.predictor import Predictor
+from autounet.models.folder import ModelRecord
+from autounet.networks.blocks import SegmentationNetwork
+from autounet.training.precision import Precision
+
+MakeRecord = Callable[..., ModelRecord]
+Build = Callable[[int], SegmentationNetwork]
+AFFINE = np.array([[-2.0, 0, 0, 5], [0, 1.5, 0, -3], [0, 0, 3, 7], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def predictor(record: MakeRecord, threshold: Build) -> Predictor:
+    model = record(spacing_mm=(3.0, 1.5, 2.0))
+    return Predictor.of(model, (threshold(3),), device=torch.device("cpu"), precision=Precision(torch.float32, "test"))
+
+
+def write_cases(folder: Path) -> list[RawCase]:
+    folder.mkdir()
+    for index, name in enumerate(("first", "second", "third")):
+        array = np.random.default_rng(index).random((6, 7, 8)).astype(np.float32)
+        nib.save(nib.Nifti1Image(array, AFFINE), folder / f"{name}_0000.nii.gz")
+    return list(find_cases(folder, ".nii.gz", 1))
+
+
+def test_masks_lie_in_the_frame_of_their_images(tmp_path: Path, predictor: Predictor) -> None:
+    cases = write_cases(tmp_path / "images")
+    assert predict_cases(predictor, cases, tmp_path / "masks") == []
+    written = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert written == ["first.nii.gz", "second.nii.gz", "third.nii.gz"]
+    image, mask = (nib.load(tmp_path / name) for name in ("images/first_0000.nii.gz", "masks/first.nii.gz"))
+    np.testing.assert_allclose(mask.affine, AFFINE)
+    assert np.array_equal(np.asarray(mask.dataobj), image.get_fdata() > 0.5)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no image", "missing"])
+def test_a_broken_case_is_told_and_the_others_are_written(tmp_path: Path, predictor: Predictor, damage: str) -> None:
+    cases = write_cases(tmp_path / "images")
+    path = tmp_path / "images" / "second_0000.nii.gz"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:300] if damage == "truncated" else b"not an image")
+    (problem,) = predict_cases(predictor, cases, tmp_path / "masks")
+    assert (problem.case, problem.file) == ("second", "second_0000.nii.gz")
+    assert "second_0000.nii.gz" in problem.what
+    assert problem.remedy
+    written = sorted(entry.name for entry in (tmp_path / "masks").iterdir())
+    assert written == ["first.nii.gz", "third.nii.gz"]
+
+
+def test_a_case_that_does_not_fit_the_model_is_told(tmp_path: Path, predictor: Predictor) -> None:
+    cases = write_cases(tmp_path / "images")
+    paths = (cases[0].images[0], cases[1].images[0])
+    problems = predict_cases(predictor, [RawCase(name="two", images=paths, label=None), cases[2]], tmp_path / "masks")
+    assert [problem.case for problem in problems] == ["two"]
+    assert "2 channels" in problems[0].what
+    assert [entry.name for entry in (tmp_path / "masks").iterdir()] == ["third.nii.gz"]
