@@ -60,7 +60,7 @@ class PlainUNet(SegmentationNetwork):
                 features[level],
                 kernels[level],
                 (1,) * dims,
-                plan.num_convs_decoder[plan.num_stages - 2 - level],
+                plan.num_convs_decoder[level],
             )
             for level in levels
         )

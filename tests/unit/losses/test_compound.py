@@ -39,6 +39,15 @@ def test_even_logits_by_hand() -> None:
     assert float(found) == pytest.approx(expected, abs=1e-4)
 
 
+def test_uneven_logits_by_hand() -> None:
+    # Two voxels of classes 1 and 2, each with probabilities 1/2, 1/3, 1/6.
+    logits = torch.tensor([3.0, 2.0, 1.0]).log().view(1, 3, 1).expand(1, 3, 2)
+    # Dice of class 1: 2/3 / (2/3 + 1) = 2/5; of class 2: 1/3 / (1/3 + 1) = 1/4.
+    expected = 1 - (2 / 5 + 1 / 4) / 2 + (math.log(3) + math.log(6)) / 2
+    found = DiceCrossEntropy(LABELS, batch_dice=False)(logits, torch.tensor([[1, 2]]))
+    assert float(found) == pytest.approx(expected, abs=1e-4)
+
+
 def test_even_regions_by_hand() -> None:
     label = torch.tensor([[[0, 1], [2, 0]]], dtype=torch.int16)
     # Probability 1/2 each. Whole: 2 * 1 / (2 + 2); core: 2 * 0.5 / (2 + 1).

@@ -59,3 +59,10 @@ def test_output_strides_are_the_cumulative_strides_without_the_bottleneck() -> N
     network.deep_supervision = True
     sizes = [output.shape[2:] for output in network(torch.zeros(1, 1, 8, 24, 16))]
     assert sizes == [(8, 24, 16), (8, 12, 8), (4, 6, 4)]
+
+
+def test_convolutions_are_listed_the_finest_stage_first_in_the_decoder_too() -> None:
+    plan = nnunet_plan(2, (2, 2, 2), 3).model_copy(update={"num_convs_encoder": (1, 2, 3), "num_convs_decoder": (4, 1)})
+    network = PlainUNet(plan, 1, 2)
+    assert [sum(1 for _ in stage.children()) for stage in network.encoder] == [1, 2, 3]
+    assert [sum(1 for _ in stage.children()) for stage in network.decoder] == [4, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable
@@ -134,6 +135,24 @@ def test_all_places_are_sampled_and_none_outside(tmp_path: Path, save: SaveCase)
     corners = {int(value) for batch in batches for value in batch.image[:, 0, 0, 0, 0]}
     assert corners == {int(value) for value in image[0, :-1, :-1, :-1].ravel()}
     assert all((batch.image > 0).all() for batch in batches)
+
+
+@pytest.mark.parametrize("patch", [(2, 2, 2), (3, 3, 3), (2, 3, 4)])
+def test_all_places_are_sampled_where_a_margin_for_turning_is_cut_too(
+    tmp_path: Path, save: SaveCase, patch: tuple[int, int, int]
+) -> None:
+    store = PreparedStore(tmp_path, patch)
+    image = np.arange(1, 5 * 6 * 7 + 1).reshape(1, 5, 6, 7)
+    save(store, "case", image, np.ones(image.shape[1:]))
+    augmentation = light_policy(patch, ())
+    spatial = augmentation.spatial
+    spatial.p_rot_per_sample = spatial.p_scale_per_sample = 0
+    augmentation = dataclasses.replace(augmentation, intensity=())
+    margins = [outer - inner for outer, inner in zip(augmentation.initial_patch_size, patch, strict=True)]
+    assert any(margin % 2 for margin in margins)
+    sampler = PatchSampler(CaseCache(store, ("case",), LARGE), augmentation, 8, 0.0, 0)
+    seen = {int(value) for step in range(60) for value in np.unique(sampler.batch(step).image)}
+    assert set(range(1, 5 * 6 * 7 + 1)) <= seen
 
 
 def test_an_image_smaller_than_the_patch_lies_in_its_middle(tmp_path: Path, save: SaveCase) -> None:
