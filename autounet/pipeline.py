@@ -133,7 +133,7 @@ def train(
         RunError: Training failed.
     """
     started = time.perf_counter()
-    from autounet.launch import FoldRun, train_fold
+    from autounet.launch.fold import FoldRun, train_fold
     from autounet.losses import LOSSES
     from autounet.models.folder import fold_folder, model_folder
     from autounet.networks import NETWORKS

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from autounet.records import Record
 from autounet.training.sampling import FOREGROUND_SHARE
 
-OptimizerName = Literal["sgd", "adamw"]
+OptimizerName = Literal["sgd", "adamw", "muon"]
 ScheduleName = Literal["poly", "cosine"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -21,9 +21,9 @@ class TrainConfig(Record):
         num_epochs: Length of the run, where no time is given.
         steps_per_epoch: Steps between two validations, where no time is given.
         max_seconds: Length of the whole command; the schedule is laid over the time that is left for training.
-        optimizer: `sgd` is SGD with Nesterov momentum.
+        optimizer: `sgd` is SGD with Nesterov momentum; `muon` orthogonalises the updates of convolutions.
         learning_rate: At its peak.
-        momentum: Of SGD.
+        momentum: Of SGD and Muon.
         weight_decay: On all parameters.
         schedule: How the learning rate falls to zero.
         warmup: Share of the run over which the learning rate rises.
@@ -66,12 +66,15 @@ class TrainConfig(Record):
         """The recipe for a given time; docs/log.md has the trials behind it."""
         return cls(
             max_seconds=max_seconds,
-            optimizer="adamw",
-            learning_rate=2e-3,
+            optimizer="muon",
+            learning_rate=4e-3,
+            momentum=0.95,
             weight_decay=1e-2,
             schedule="cosine",
             warmup=0.05,
             ema_share=0.02,
+            growth=((0.5, 0.5), (0.75, 0.75)),
+            growth_batch=0.5,
             foreground_share=0.5,
             augmentation="light",
         )

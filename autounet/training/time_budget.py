@@ -9,7 +9,7 @@ Trials: docs/log.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,16 @@ import torch
 
 from autounet.networks import NETWORKS
 from autounet.plans import Configuration, NetworkPlan
+from autounet.training.config import TrainConfig
 
-# Steps after which more of them bring less than a larger network would; measured on Hippocampus.
-ENOUGH_STEPS = 1500
+# Steps after which more of them bring less than a larger network would; measured on Hippocampus (docs/log.md).
+ENOUGH_STEPS = 1200
 _SMALLEST_BATCH = 2
 _SMALLEST_WIDTH = 8
 _SMALLEST_PATCH_VOXELS = {2: 128**2, 3: 32**3}
-# Of the seconds measured for a step, what batches, optimiser and clock add to forward and backward.
+# Batches of small patches grow no further: more samples a step bring less and less.
+_LARGEST_BATCH = 16
+# Of the seconds measured for a step, what batches, optimiser and validation add to forward and backward.
 _OVERHEAD = 1.1
 _MAX_TIMED_STEPS, _MAX_MEASURING_SECONDS = 8, 6.0
 
@@ -37,38 +40,78 @@ class Sizing:
 
     Attributes:
         configuration: As planned, or smaller.
-        step_seconds: Measured for it.
+        step_seconds: Measured for it, at its full patch.
+        num_steps: How many steps fit, those with smaller patches included.
         changes: What was made smaller and why; empty if nothing.
     """
 
     configuration: Configuration
     step_seconds: float
+    num_steps: int
     changes: tuple[str, ...]
 
 
-def size_to_clock(configuration: Configuration, seconds: float, measure: Measure) -> Sizing:
+@dataclass(frozen=True)
+class GrowthStage:
+    """Training up to a point of the run with one size of patch.
+
+    Attributes:
+        end: Share of the run at which the stage ends.
+        patch_size: Of the network's input.
+        batch_size: Patches a step.
+    """
+
+    end: float
+    patch_size: tuple[int, ...]
+    batch_size: int
+
+
+def growth_stages(configuration: Configuration, config: TrainConfig) -> tuple[GrowthStage, ...]:
+    """The sizes of patch over a run, the last one the configuration's own."""
+    stages = []
+    for end, factor in (*config.growth, (1.0, 1.0)):
+        patch = with_patch(configuration, factor)
+        ratio = round(np.prod(configuration.patch_size) / np.prod(patch) * config.growth_batch)
+        batch = max(configuration.batch_size, min(configuration.batch_size * ratio, _LARGEST_BATCH))
+        stages.append(GrowthStage(end, patch, batch))
+    return tuple(stages)
+
+
+def size_to_clock(configuration: Configuration, config: TrainConfig, measure: Measure) -> Sizing:
     """Make a configuration as small as the time asks for, and no smaller.
 
     Args:
         configuration: As planned.
-        seconds: Time for training.
+        config: Tells the time, and how the patch grows.
         measure: Seconds of one step of a configuration.
     """
+    assert config.max_seconds is not None
     candidates = _candidates(configuration)
-    chosen, step_seconds = candidates[0], 0.0
     reference: tuple[float, float] | None = None
-    for index, candidate in enumerate(candidates):
-        cost = _relative_cost(candidate)
-        is_last = index == len(candidates) - 1
+    for candidate in candidates:
+        is_last = candidate is candidates[-1]
+        # Steps of the full patch that must fit, so that with the cheaper ones before them there are enough.
+        needed = ENOUGH_STEPS / _steps_per_full_step(candidate, config)
+        cost = _relative_cost(candidate, candidate.patch_size, candidate.batch_size)
         # A candidate that would miss the goal threefold by its arithmetic is not worth a measurement.
-        if reference and not is_last and seconds / (reference[0] * cost / reference[1]) < ENOUGH_STEPS / 3:
+        if reference and not is_last and config.max_seconds / (reference[0] * cost / reference[1]) < needed / 3:
             continue
-        step_seconds = measure(candidate, seconds / ENOUGH_STEPS / _OVERHEAD) * _OVERHEAD
+        step_seconds = measure(candidate, config.max_seconds / needed / _OVERHEAD) * _OVERHEAD
         reference = (step_seconds, cost)
-        chosen = candidate
-        if seconds / step_seconds >= ENOUGH_STEPS:
-            break
-    return Sizing(chosen, step_seconds, tuple(_changes(configuration, chosen)))
+        if is_last or config.max_seconds / step_seconds >= needed:
+            num_steps = round(config.max_seconds / step_seconds * _steps_per_full_step(candidate, config))
+            return Sizing(candidate, step_seconds, num_steps, tuple(_changes(configuration, candidate)))
+    raise AssertionError("the last candidate is always taken")
+
+
+def _steps_per_full_step(configuration: Configuration, config: TrainConfig) -> float:
+    """Steps of a run in the time of one with the full patch, by the arithmetic of its stages."""
+    full = _relative_cost(configuration, configuration.patch_size, configuration.batch_size)
+    total, start = 0.0, 0.0
+    for stage in growth_stages(configuration, config):
+        total += (stage.end - start) * full / _relative_cost(configuration, stage.patch_size, stage.batch_size)
+        start = stage.end
+    return total
 
 
 def measure_step(
@@ -144,10 +187,9 @@ def _with_width(configuration: Configuration, factor: float) -> Configuration:
     return configuration.model_copy(update={"network": narrow})
 
 
-def _relative_cost(configuration: Configuration) -> float:
+def _relative_cost(configuration: Configuration, patch_size: Sequence[int], batch_size: int) -> float:
     """Arithmetic of a step up to a constant: width squared, voxels, batch."""
-    width = configuration.network.features[0]
-    return float(width**2 * np.prod(configuration.patch_size) * configuration.batch_size)
+    return float(configuration.network.features[0] ** 2 * np.prod(patch_size) * batch_size)
 
 
 def _changes(planned: Configuration, chosen: Configuration) -> list[str]:

@@ -26,6 +26,7 @@ from autounet.training.checkpoint import (
 )
 from autounet.training.config import TrainConfig
 from autounet.training.log import LogRow, TrainingLog
+from autounet.training.muon import Muon
 from autounet.training.objective import Objective
 from autounet.training.sampling import BatchStream, PatchBatch, PatchSampler
 from autounet.training.schedule import learning_rate
@@ -289,6 +290,8 @@ class Trainer:
 
 def _make_optimizer(network: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     parameters = list(network.parameters())
+    if config.optimizer == "muon":
+        return Muon(parameters, config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     # The fused kernels update all parameters in one pass over memory: 3 to 13 times faster on a CPU.
     if config.optimizer == "sgd":
         return torch.optim.SGD(

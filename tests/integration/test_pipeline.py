@@ -177,7 +177,8 @@ def test_a_changed_raw_file_must_be_prepared_again(workspace: Path, capsys: pyte
 
 def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from autounet import pipeline; from autounet.workspace import Workspace\n"
+        "import sys; from pathlib import Path; from autounet import pipeline\n"
+        "from autounet.workspace import Workspace\n"
         "from autounet.training.config import TrainConfig\n"
         "config = TrainConfig(num_epochs=2, steps_per_epoch=20, checkpoint_seconds=0.01, augmentation='none')\n"
         "pipeline.train(Workspace.at(Path(sys.argv[1])), '7', '3d_fullres', 2, config=config, device='cpu')\n"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autounet.plans import Configuration, NetworkPlan
+from autounet.training.config import TrainConfig
 from autounet.training.precision import Precision
 from autounet.training.time_budget import ENOUGH_STEPS, Sizing, measure_step, size_to_clock, with_patch
 
@@ -51,7 +52,8 @@ def sized(configuration: Configuration, speedup: float) -> tuple[Sizing, list[Co
         measured.append(candidate)
         return arithmetic(candidate) / arithmetic(configuration)
 
-    return size_to_clock(configuration, ENOUGH_STEPS * 1.15 / speedup, measure), measured
+    config = TrainConfig(max_seconds=ENOUGH_STEPS * 1.15 / speedup)
+    return size_to_clock(configuration, config, measure), measured
 
 
 def what(sizing: Sizing) -> tuple[int, int, tuple[int, ...]]:

@@ -1,0 +1,211 @@
+"""One training run: its parts are chosen, put together and run, and the result is stored and scored."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from autounet.augmentation import POLICIES
+from autounet.data.dataset import RawCase
+from autounet.data.splits import Split
+from autounet.errors import RequestError
+from autounet.evaluation.summary import Summary
+from autounet.inference.predictor import Predictor
+from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
+from autounet.losses import LOSSES
+from autounet.losses.compound import DeepSupervision
+from autounet.models.folder import FoldName, ModelRecord, build_network, record_path, save_weights
+from autounet.networks.blocks import SegmentationNetwork
+from autounet.parallel import available_cpus, available_memory_bytes
+from autounet.plans import Configuration, Plan
+from autounet.preprocessing.store import PreparedStore
+from autounet.progress import SILENT, Reporter
+from autounet.training.config import TrainConfig
+from autounet.training.objective import SegmentationObjective
+from autounet.training.precision import Precision, choose_precision
+from autounet.training.sampling import CaseCache, PatchSampler
+from autounet.training.time_budget import growth_stages, measure_step, size_to_clock
+from autounet.training.trainer import PatchStage, Trainer
+
+# Kept back for storing weights and scores, so that the command ends in time.
+_CLOSING_SECONDS = 2.0
+_CACHE_SHARE_OF_MEMORY = 0.3
+_MAX_WORKERS = 12
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """All that a run needs.
+
+    Attributes:
+        plan: The dataset's plan.
+        configuration: As planned.
+        fold: Its name.
+        split: Training and validation cases.
+        cases: The raw cases by name, for the final validation.
+        store: The prepared cases.
+        config: How to train.
+        folder: Of the fold; what an earlier run left there is removed unless it is resumed.
+        device: Where to train.
+        resume: Go on from the checkpoint in the folder.
+        started: When the command began (`time.perf_counter`); a given time counts from there.
+    """
+
+    plan: Plan
+    configuration: Configuration
+    fold: FoldName
+    split: Split
+    cases: dict[str, RawCase]
+    store: PreparedStore
+    config: TrainConfig
+    folder: Path
+    device: torch.device
+    resume: bool
+    started: float
+
+
+def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary:
+    """Train one fold and score it on its validation cases.
+
+    Returns:
+        Scores of the validation cases, in their own space; also written to `validation/scores.json`.
+
+    Raises:
+        RequestError: A checkpoint to resume from is missing or damaged, or the time given is too short.
+        RunError: Training failed.
+    """
+    precision = choose_precision(run.config.precision, run.device)
+    reporter.say(f"{run.device.type}, {str(precision.dtype).removeprefix('torch.')}: {precision.reason}")
+    record = ModelRecord.read(record_path(run.folder)) if run.resume else _plan_run(run, precision, reporter)
+    torch.manual_seed(record.config.seed)
+    network = build_network(record).to(run.device)
+    predictor = Predictor.of(record, (network,), device=run.device, precision=precision)
+    validation = plan_validation(run.split.validation, run.store, predictor, record.config.max_seconds)
+    trainer = _trainer(run, record, network, predictor, precision, validation, reporter)
+    if not run.resume:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        record.write(record_path(run.folder))
+    elif trainer.checkpoint_path.exists():
+        trainer.resume()
+        reporter.say(f"resuming at step {trainer.state.step}, {trainer.progress:.0%} of the run")
+    else:
+        reporter.say("the run was stopped before its first checkpoint; it starts from the beginning")
+    weights = trainer.run()
+    save_weights(run.folder, weights)
+    network.load_state_dict(weights)
+    network.deep_supervision = False
+    final_cases = [run.cases[name] for name in validation.final_cases]
+    summary = validate_fold(predictor, final_cases, run.folder / "validation", reporter)
+    finished = record.model_copy(update={"finished": True, "validation_dice": summary.foreground_dice})
+    finished.write(record_path(run.folder))
+    return summary
+
+
+def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRecord:
+    """Size the configuration to the time given, tell what is coming, and record it."""
+    plan, config, configuration = run.plan, run.config, run.configuration
+    measure = partial(
+        measure_step,
+        num_channels=len(plan.channels),
+        num_outputs=plan.labels.num_outputs,
+        device=run.device,
+        autocast=precision.autocast(run.device),
+    )
+    changes: tuple[str, ...] = ()
+    if config.max_seconds is None:
+        seconds = measure(configuration, 0.0)
+        total = config.num_epochs * config.steps_per_epoch * seconds
+        reporter.say(
+            f"{seconds:.2f} s a step, {config.num_epochs} epochs of {config.steps_per_epoch} steps: "
+            f"about {_duration(total)}. For a shorter run that still ends well, give a time: --max-time 30m"
+        )
+    else:
+        sizing = size_to_clock(configuration, config, measure)
+        configuration, changes = sizing.configuration, sizing.changes
+        for change in changes:
+            reporter.say(f"sized to the time: {change}")
+        reporter.say(
+            f"{sizing.step_seconds:.2f} s a full-size step: about {sizing.num_steps} steps "
+            f"in {_duration(config.max_seconds)}, validation included"
+        )
+    augmentation = POLICIES.find(config.augmentation)(configuration.patch_size, ())
+    return ModelRecord(
+        plan=plan,
+        configuration=configuration,
+        fold=run.fold,
+        mirror_axes=augmentation.mirror_axes,
+        config=config,
+        sizing=changes,
+    )
+
+
+def _trainer(
+    run: FoldRun,
+    record: ModelRecord,
+    network: SegmentationNetwork,
+    predictor: Predictor,
+    precision: Precision,
+    validation: ValidationPlan,
+    reporter: Reporter,
+) -> Trainer:
+    config = record.config
+    network.deep_supervision = config.deep_supervision
+    strides = network.output_strides if config.deep_supervision else network.output_strides[:1]
+    loss = LOSSES.find(config.loss)(record.plan.labels, batch_dice=record.configuration.batch_dice)
+    if len(validation.final_cases) < len(run.split.validation):
+        reporter.say(
+            f"the final validation of {len(run.split.validation)} cases would take "
+            f"{_duration(validation.final_seconds_of_all)}; {len(validation.final_cases)} of them fit the time"
+        )
+    return Trainer(
+        network,
+        SegmentationObjective(DeepSupervision(loss, strides), run.device, precision),
+        _stages(run, record),
+        config,
+        total_seconds=_training_seconds(run, config, validation),
+        validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way),
+        folder=run.folder,
+        num_workers=0 if run.device.type == "cpu" else min(_MAX_WORKERS, available_cpus()),
+        scale_loss=precision.dtype == torch.float16,
+        reporter=reporter,
+    )
+
+
+def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationPlan) -> float | None:
+    """What is left of the time given, after what has passed and what validation will take."""
+    if config.max_seconds is None:
+        return None
+    total = config.max_seconds - (time.perf_counter() - run.started) - validation.seconds - _CLOSING_SECONDS
+    if total < 1:
+        raise RequestError(
+            f"--max-time {_duration(config.max_seconds)} is too short: getting ready and validating take "
+            f"{_duration(config.max_seconds - total)} here. Give at least {_duration(2 * config.max_seconds)}."
+        )
+    return total
+
+
+def _stages(run: FoldRun, record: ModelRecord) -> list[PatchStage]:
+    """The sizes of patch over the run, the last one the configuration's own."""
+    config, configuration = record.config, record.configuration
+    cases = CaseCache(run.store, run.split.train, int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY))
+    masked = tuple(index for index, channel in enumerate(record.plan.channels) if channel.use_mask)
+    stages = []
+    for stage in growth_stages(configuration, config):
+        augmentation = POLICIES.find(config.augmentation)(stage.patch_size, masked)
+        sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed)
+        stages.append(PatchStage(stage.end, sampler))
+    return stages
+
+
+def _duration(seconds: float) -> str:
+    """A time that a person can read."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.0f} days"
