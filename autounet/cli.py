@@ -26,6 +26,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# Options that may be followed by several values, by verb.
+_LIST_OPTIONS = {
+    "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration"},
+    "predict": {"-f", "--fold"},
+}
+
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option("--workspace", "-w", help="Folder with raw/, preprocessed/ and results/.", show_default=False),
@@ -49,10 +55,10 @@ def _root(
 
 @app.command("plan_and_preprocess")
 def plan_and_preprocess(
-    dataset: Annotated[list[str], typer.Option("-d", "--dataset", help="4, 004 or Dataset004_Name; may be repeated.")],
+    dataset: Annotated[list[str], typer.Option("-d", "--dataset", help="4, 004 or Dataset004_Name; several may follow.")],
     configuration: Annotated[
         list[str] | None,
-        typer.Option("-c", "--configuration", help="2d, 3d_fullres; may be repeated.", show_default="all"),
+        typer.Option("-c", "--configuration", help="2d, 3d_fullres; several may follow.", show_default="all"),
     ] = None,
     planner: PlannerOption = "nnunet",
     memory_gib: Annotated[float, typer.Option(min=0.1, help="GPU memory to plan for.")] = 8.0,
@@ -143,7 +149,7 @@ def predict(
     ] = None,
     folds: Annotated[
         list[str] | None,
-        typer.Option("-f", "--fold", help="Folds to average; may be repeated.", show_default="all finished"),
+        typer.Option("-f", "--fold", help="Folds to average; several may follow.", show_default="all finished"),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="A model folder, instead of -d and -c.", show_default=False)
@@ -220,7 +226,7 @@ def main() -> NoReturn:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(arguments)
+        app(_spread(arguments))
     except DataError as error:
         if debug:
             raise
@@ -235,6 +241,20 @@ def main() -> NoReturn:
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename or ''}", 1, debug)
     sys.exit(0)
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """Let list options take several values, as in `-c 2d 3d_fullres`: each becomes an option of its own."""
+    options = _LIST_OPTIONS.get(arguments[0] if arguments else "", set())
+    spread: list[str] = []
+    option = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in options else None
+        elif option is not None and spread[-1] != option:
+            spread.append(option)
+        spread.append(argument)
+    return spread
 
 
 def _fail(message: str, code: int, debug: bool) -> NoReturn:

@@ -58,6 +58,20 @@ def test_the_surface_is_as_it_was() -> None:
     assert {name: options_of(command) for name, command in group.commands.items()} == SURFACE
 
 
+@pytest.mark.parametrize(
+    ("typed", "understood"),
+    [
+        ("plan_and_preprocess -d 4 5 -c 2d 3d_fullres -j 2", "plan_and_preprocess -d 4 -d 5 -c 2d -c 3d_fullres -j 2"),
+        ("plan_and_preprocess -d 4 -d 5", "plan_and_preprocess -d 4 -d 5"),
+        ("predict -i a -o b -f 0 1 -d 4", "predict -i a -o b -f 0 -f 1 -d 4"),
+        ("train 4 3d_fullres 0 --seed 3", "train 4 3d_fullres 0 --seed 3"),
+        ("", ""),
+    ],
+)
+def test_several_values_may_follow_an_option_that_takes_a_list(typed: str, understood: str) -> None:
+    assert cli._spread(typed.split()) == understood.split()
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2d", 172800)])
 def test_times_are_read_with_their_units(text: str, seconds: float) -> None:
     assert cli._seconds(text) == seconds
