@@ -55,7 +55,9 @@ def _root(
 
 @app.command("plan_and_preprocess")
 def plan_and_preprocess(
-    dataset: Annotated[list[str], typer.Option("-d", "--dataset", help="4, 004 or Dataset004_Name; several may follow.")],
+    dataset: Annotated[
+        list[str], typer.Option("-d", "--dataset", help="4, 004 or Dataset004_Name; several may follow.")
+    ],
     configuration: Annotated[
         list[str] | None,
         typer.Option("-c", "--configuration", help="2d, 3d_fullres; several may follow.", show_default="all"),

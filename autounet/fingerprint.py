@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from autounet.data.integrity import check_case
 from autounet.errors import DataError, Problem
 from autounet.geometry import Array, Shape3, Triple, bounding_box
 from autounet.labels import LabelSchema
-from autounet.parallel import map_unordered
+from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.plans import IntensityStatistics
 from autounet.progress import SILENT, Reporter
 from autounet.records import SCHEMA_VERSION, Record
@@ -24,10 +25,6 @@ _SEED = 1234  # nnU-Net's
 _MAX_SAMPLES = 10_000
 _MAX_COMPONENTS_KEPT = 100
 _PERCENTILES = (0.005, 0.5, 0.995)
-# A worker process takes about a second to start. This many bytes of files are read and measured in that time.
-_BYTES_WORTH_A_WORKER = 16 * 2**20
-_CHUNKS_PER_JOB = 8
-_MAX_CASES_PER_CHUNK = 16
 
 
 class CaseFingerprint(Record):
@@ -70,12 +67,6 @@ class Fingerprint(Record):
 
 
 @dataclass(frozen=True)
-class _Task:
-    cases: tuple[RawCase, ...]
-    description: DatasetDescription
-
-
-@dataclass(frozen=True)
 class _Measured:
     """One case's result; the samples `(C, num_samples)` are for the percentiles of the dataset."""
 
@@ -105,12 +96,10 @@ def take_fingerprint(
         DataError: There are problems, all of them listed; or no case has any foreground.
     """
     description = dataset.description
-    jobs = max(1, min(jobs, _num_bytes(dataset) // _BYTES_WORTH_A_WORKER))
-    tasks = [_Task(cases, description) for cases in _chunks(dataset.cases, jobs)]
-    results: dict[str, _Measured] = {}
-    for chunk in map_unordered(_measure_chunk, tasks, jobs=jobs, reporter=reporter, description="Fingerprint"):
-        results.update((measured.case, measured) for measured in chunk)
-    ordered = [results[case.name] for case in dataset.cases]
+    files = (path for case in dataset.cases for path in case.files if path is not None)
+    measure = partial(_measure, description=description)
+    jobs = worthwhile_jobs(jobs, files)
+    ordered = list(map_ordered(measure, dataset.cases, jobs=jobs, reporter=reporter, description="check and measure"))
     problems = [*known_problems, *(problem for measured in ordered for problem in measured.problems)]
     if problems:
         raise DataError(description.name, problems)
@@ -133,20 +122,6 @@ def take_fingerprint(
         ),
         median_relative_size_after_crop=float(np.median(relative_sizes)),
     )
-
-
-def _num_bytes(dataset: RawDataset) -> int:
-    return sum(path.stat().st_size for case in dataset.cases for path in case.files if path is not None)
-
-
-def _chunks(cases: Sequence[RawCase], jobs: int) -> list[tuple[RawCase, ...]]:
-    # Sending a small case to a worker costs as much as measuring it, so they are sent several at a time.
-    size = max(1, min(_MAX_CASES_PER_CHUNK, len(cases) // (jobs * _CHUNKS_PER_JOB)))
-    return [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
-
-
-def _measure_chunk(task: _Task) -> list[_Measured]:
-    return [_measure(case, task.description) for case in task.cases]
 
 
 def _measure(case: RawCase, description: DatasetDescription) -> _Measured:

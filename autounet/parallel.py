@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from autounet.errors import RunError
 from autounet.progress import Reporter
+
+# Chunks are small enough that the workers finish together, and that the progress bar moves.
+_MAX_CHUNK, _CHUNKS_PER_JOB = 8, 8
+# A worker process takes about a second to start. This many bytes of image files are read and worked on in that time.
+_BYTES_WORTH_A_WORKER = 16 * 2**20
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,14 +44,14 @@ def available_memory_bytes() -> int:
     return total if limit == "max" else min(total, int(limit))
 
 
-def map_unordered(
+def map_ordered(
     function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, reporter: Reporter, description: str
 ) -> Iterator[Result]:
-    """Yield `function(item)` for every item, in the order in which they finish.
+    """Yield `function(item)` for every item, in order.
 
     Args:
         function: Importable and without side effects on this process; errors that it raises reach the caller.
-        items: What to work on; sent to the workers by value.
+        items: What to work on; sent to the workers by value, several at a time where there are many.
         jobs: Worker processes; 1 works in this process.
         reporter: Shows the progress.
         description: The progress bar's title.
@@ -61,9 +66,9 @@ def map_unordered(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(jobs, len(items)), mp_context=context, initializer=_use_one_thread)
     try:
-        futures = [pool.submit(function, item) for item in items]
-        for future in reporter.track(as_completed(futures), description, len(items)):
-            yield future.result()
+        # Sending a small item costs as much as working on it.
+        chunk = max(1, min(_MAX_CHUNK, len(items) // (jobs * _CHUNKS_PER_JOB)))
+        yield from reporter.track(pool.map(function, items, chunksize=chunk), description, len(items))
     except BrokenProcessPool:
         raise RunError(
             f"{description}: a worker process was killed, most likely because memory ran out. "
@@ -71,6 +76,11 @@ def map_unordered(
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def worthwhile_jobs(jobs: int, files: Iterable[Path]) -> int:
+    """How many of the worker processes pay for their start, by the size of the files that they read."""
+    return max(1, min(jobs, sum(path.stat().st_size for path in files) // _BYTES_WORTH_A_WORKER))
 
 
 def _use_one_thread() -> None:

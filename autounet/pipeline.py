@@ -19,7 +19,7 @@ from autounet.parallel import available_cpus
 from autounet.planners import PLANNERS
 from autounet.plans import Configuration, Plan, plan_path
 from autounet.preprocessing.dataset import PreparedCount, prepare_dataset, recipe, store_for
-from autounet.progress import SILENT, Reporter
+from autounet.progress import SILENT, Reporter, duration
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ def demo(folder: Path, *, max_seconds: float = DEMO_SECONDS, reporter: Reporter 
     write_phantom_dataset(raw)
     reporter.say("2/5 planning and preprocessing")
     plan_and_preprocess(workspace, DEMO_DATASET, configurations=["3d_fullres"], reporter=reporter)
-    reporter.say(f"3/5 training for {max_seconds:.0f} s")
+    reporter.say(f"3/5 training for {duration(max_seconds)}")
     config = TrainConfig.for_clock(max_seconds)
     train(workspace, DEMO_DATASET, "3d_fullres", 0, config=config, overwrite=True, reporter=reporter)
     reporter.say("4/5 predicting cases that were not trained on")

@@ -17,7 +17,7 @@ from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.io import read_image, read_label
 from autounet.errors import RequestError
 from autounet.labels import LabelSchema
-from autounet.parallel import map_unordered
+from autounet.parallel import map_ordered
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.case import prepare_case
 from autounet.preprocessing.store import ClassLocations, PreparedStore
@@ -83,10 +83,8 @@ def prepare_dataset(
         )
         if missing:
             tasks.append(_Task(case, missing))
-    work = partial(_prepare_tasks, plan=plan, folder=folder)
-    # Several small cases travel together, so that the workers spend their time on the cases.
-    groups = _grouped(tasks, max(1, min(8, len(tasks) // (4 * max(1, jobs)))))
-    for _ in map_unordered(work, groups, jobs=jobs, reporter=reporter, description="preprocess"):
+    prepare = partial(_prepare_one, plan=plan, folder=folder)
+    for _ in map_ordered(prepare, tasks, jobs=jobs, reporter=reporter, description="preprocess"):
         pass
     prepared = {entry.name: sum(entry in task.configurations for task in tasks) for entry in configurations}
     return {name: PreparedCount(count, len(dataset.cases) - count) for name, count in prepared.items()}
@@ -119,15 +117,6 @@ def _sample(mask: npt.NDArray[np.bool_], generator: np.random.Generator) -> npt.
     if keep < flat.size:
         flat = generator.choice(flat, keep, replace=False)
     return np.stack(np.unravel_index(flat, mask.shape), axis=1).astype(np.int32)
-
-
-def _grouped(tasks: Sequence[_Task], size: int) -> list[tuple[_Task, ...]]:
-    return [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
-
-
-def _prepare_tasks(tasks: tuple[_Task, ...], *, plan: Plan, folder: Path) -> None:
-    for task in tasks:
-        _prepare_one(task, plan, folder)
 
 
 def _prepare_one(task: _Task, plan: Plan, folder: Path) -> None:

@@ -13,7 +13,7 @@ from autounet.errors import DataError, Problem, RequestError
 from autounet.evaluation.overlap import Confusion, confusion, score_confusion
 from autounet.evaluation.summary import CaseScores, Summary, summarize
 from autounet.labels import BACKGROUND, LabelClass, LabelSchema
-from autounet.parallel import map_unordered
+from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
 
 # Starting worker processes takes about a second, in which one process reads and counts as many voxels as this.
@@ -161,13 +161,8 @@ def _pair_files(reference_dir: Path, prediction_dir: Path, ending: str) -> tuple
 
 def _count_all(pairs: Sequence[_Pair], *, jobs: int, reporter: Reporter) -> list[_Counted]:
     """Count every pair; in this process where that is sooner done than starting others."""
-    if not pairs:
-        return []
-    first = _count(pairs[0])
-    num_voxels = 0 if first.pairs is None else int(first.pairs.matrix.sum()) * len(pairs)
-    jobs = jobs if num_voxels >= _MIN_VOXELS_FOR_WORKERS else 1
-    rest = map_unordered(_count, pairs[1:], jobs=jobs, reporter=reporter, description="Scoring")
-    return [first, *rest]
+    jobs = worthwhile_jobs(jobs, (path for pair in pairs for path in (pair.reference, pair.prediction)))
+    return list(map_ordered(_count, pairs, jobs=jobs, reporter=reporter, description="score"))
 
 
 def _count(pair: _Pair) -> _Counted:

@@ -24,7 +24,7 @@ from autounet.networks.blocks import SegmentationNetwork
 from autounet.parallel import available_cpus, available_memory_bytes
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.store import PreparedStore
-from autounet.progress import SILENT, Reporter
+from autounet.progress import SILENT, Reporter, duration
 from autounet.training.config import TrainConfig
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision, choose_precision
@@ -122,7 +122,7 @@ def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRe
         total = config.num_epochs * config.steps_per_epoch * seconds
         reporter.say(
             f"{seconds:.2f} s a step, {config.num_epochs} epochs of {config.steps_per_epoch} steps: "
-            f"about {_duration(total)}. For a shorter run that still ends well, give a time: --max-time 30m"
+            f"about {duration(total)}. For a shorter run that still ends well, give a time: --max-time 30m"
         )
     else:
         sizing = size_to_clock(configuration, config, measure)
@@ -131,7 +131,7 @@ def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRe
             reporter.say(f"sized to the time: {change}")
         reporter.say(
             f"{sizing.step_seconds:.2f} s a full-size step: about {sizing.num_steps} steps "
-            f"in {_duration(config.max_seconds)}, validation included"
+            f"in {duration(config.max_seconds)}, validation included"
         )
     augmentation = POLICIES.find(config.augmentation)(configuration.patch_size, ())
     return ModelRecord(
@@ -160,7 +160,7 @@ def _trainer(
     if len(validation.final_cases) < len(run.split.validation):
         reporter.say(
             f"the final validation of {len(run.split.validation)} cases would take "
-            f"{_duration(validation.final_seconds_of_all)}; {len(validation.final_cases)} of them fit the time"
+            f"{duration(validation.final_seconds_of_all)}; {len(validation.final_cases)} of them fit the time"
         )
     return Trainer(
         network,
@@ -183,8 +183,8 @@ def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationP
     total = config.max_seconds - (time.perf_counter() - run.started) - validation.seconds - _CLOSING_SECONDS
     if total < 1:
         raise RequestError(
-            f"--max-time {_duration(config.max_seconds)} is too short: getting ready and validating take "
-            f"{_duration(config.max_seconds - total)} here. Give at least {_duration(2 * config.max_seconds)}."
+            f"--max-time {duration(config.max_seconds)} is too short: getting ready and validating take "
+            f"{duration(config.max_seconds - total)} here. Give at least {duration(2 * config.max_seconds)}."
         )
     return total
 
@@ -200,12 +200,3 @@ def _stages(run: FoldRun, record: ModelRecord) -> list[PatchStage]:
         sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed)
         stages.append(PatchStage(stage.end, sampler))
     return stages
-
-
-def _duration(seconds: float) -> str:
-    """A time that a person can read."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.0f} days"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autounet.errors import RequestError, RunError
 from autounet.networks.blocks import SegmentationNetwork
-from autounet.progress import SILENT, Reporter
+from autounet.progress import SILENT, Reporter, duration
 from autounet.training.averaging import WeightAverage
 from autounet.training.checkpoint import (
     TrainingState,
@@ -284,8 +284,7 @@ class Trainer:
         if self.progress <= 0:
             return ""
         left = self.state.elapsed_seconds * (1 - self.progress) / self.progress
-        hours, rest = divmod(round(left), 3600)
-        return f"{hours}:{rest // 60:02d}:{rest % 60:02d} left" if hours else f"{rest // 60}:{rest % 60:02d} left"
+        return f"{duration(left)} left"
 
 
 def _make_optimizer(network: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from autounet import fingerprint as module
+from autounet import parallel
 from autounet.data.dataset import RawDataset
 from autounet.errors import DataError
 from autounet.fingerprint import Fingerprint, take_fingerprint
@@ -163,14 +163,5 @@ def test_workers_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     rng = np.random.default_rng(0)
     raw = dataset(tmp_path, [(rng.random((1, 3, 4, 5)), rng.integers(0, 3, (3, 4, 5))) for _ in range(5)])
     alone = take_fingerprint(raw, jobs=1)
-    monkeypatch.setattr(module, "_BYTES_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(parallel, "_BYTES_WORTH_A_WORKER", 1)
     assert take_fingerprint(raw, jobs=2) == alone
-
-
-@pytest.mark.parametrize("num_cases", [1, 7, 16, 220])
-@pytest.mark.parametrize("jobs", [1, 2, 64])
-def test_every_case_is_in_one_chunk(num_cases: int, jobs: int) -> None:
-    numbers: Any = list(range(num_cases))
-    chunks = module._chunks(numbers, jobs)
-    assert [number for chunk in chunks for number in chunk] == numbers
-    assert max(map(len, chunks)) <= 16

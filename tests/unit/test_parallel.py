@@ -14,7 +14,7 @@ import pytest
 
 from autounet import parallel
 from autounet.errors import RequestError, RunError
-from autounet.parallel import available_cpus, available_memory_bytes, map_unordered
+from autounet.parallel import available_cpus, available_memory_bytes, map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Silent
 from autounet.registry import Registry
 
@@ -41,39 +41,54 @@ def test_one_job_works_in_this_process_and_in_order() -> None:
         return -item
 
     counting = Counting()
-    assert list(map_unordered(note, [3, 1, 2], jobs=1, reporter=counting, description="Work")) == [-3, -1, -2]
+    assert list(map_ordered(note, [3, 1, 2], jobs=1, reporter=counting, description="Work")) == [-3, -1, -2]
     assert seen == [(item, threading.get_ident()) for item in (3, 1, 2)]
     assert counting.calls == [("Work", 3)]
 
 
 def test_nothing_to_do_is_done_at_once() -> None:
-    assert list(map_unordered(operator.neg, [], jobs=4, reporter=SILENT, description="Work")) == []
+    assert list(map_ordered(operator.neg, [], jobs=4, reporter=SILENT, description="Work")) == []
 
 
 def test_every_item_is_done_once_in_other_processes() -> None:
     counting = Counting()
-    results = list(map_unordered(operator.neg, range(5), jobs=2, reporter=counting, description="Work"))
-    assert sorted(results) == [-4, -3, -2, -1, 0]
+    results = list(map_ordered(operator.neg, range(5), jobs=2, reporter=counting, description="Work"))
+    assert results == [0, -1, -2, -3, -4]
     assert counting.calls == [("Work", 5)]
-    (process, *_) = map_unordered(eval, ["__import__('os').getpid()"] * 2, jobs=2, reporter=SILENT, description="Work")
+    (process, *_) = map_ordered(eval, ["__import__('os').getpid()"] * 2, jobs=2, reporter=SILENT, description="Work")
     assert process != os.getpid()
+
+
+def test_many_items_travel_together_and_come_back_in_order() -> None:
+    results = list(map_ordered(operator.neg, range(100), jobs=2, reporter=SILENT, description="Work"))
+    assert results == [-number for number in range(100)]
+
+
+def test_workers_are_only_worth_their_start_for_large_files(tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"x")
+    with large.open("wb") as file:
+        file.truncate(40 * 2**20)
+    assert worthwhile_jobs(4, [small]) == 1
+    assert worthwhile_jobs(4, [small, large]) == 2
+    assert worthwhile_jobs(4, [large] * 9) == 4
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_in_the_function_reaches_the_caller_as_it_is(jobs: int) -> None:
     with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
-        list(map_unordered(math.sqrt, [1.0, -1.0], jobs=jobs, reporter=SILENT, description="Work"))
+        list(map_ordered(math.sqrt, [1.0, -1.0], jobs=jobs, reporter=SILENT, description="Work"))
 
 
 def test_our_own_errors_keep_their_class_across_processes() -> None:
     registry: Registry[object] = Registry("autounet.test_none", "thing", {"a": "math:sqrt"})
     with pytest.raises(RequestError, match="unknown thing 'b'"):
-        list(map_unordered(registry.find, ["b", "b"], jobs=2, reporter=SILENT, description="Work"))
+        list(map_ordered(registry.find, ["b", "b"], jobs=2, reporter=SILENT, description="Work"))
 
 
 def test_a_killed_worker_is_told_with_the_remedy() -> None:
     with pytest.raises(RunError, match=r"^Prepare: a worker process was killed.*memory ran out.*\(--jobs 1\)"):
-        list(map_unordered(os._exit, [9, 9], jobs=2, reporter=SILENT, description="Prepare"))
+        list(map_ordered(os._exit, [9, 9], jobs=2, reporter=SILENT, description="Prepare"))
 
 
 @pytest.fixture
