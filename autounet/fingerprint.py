@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from autounet.data.dataset import DatasetDescription, RawCase, RawDataset
+from autounet.data.dataset import RawCase, RawDataset
+from autounet.data.description import DatasetDescription
 from autounet.data.integrity import check_case
 from autounet.errors import DataError, Problem
 from autounet.geometry import Array, Shape3, Triple, bounding_box

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autounet.data.dataset import RawDataset, find_cases, write_dataset_json
+from autounet.data.dataset import RawDataset, find_cases
+from autounet.data.description import write_dataset_json
 from autounet.data.splits import Split, load_or_make_splits
 from autounet.errors import DataError, RequestError
 from autounet.fingerprint import Fingerprint, take_fingerprint

@@ -5,7 +5,7 @@ if __name__ != "autounet.planners":
 
 from typing import Protocol
 
-from autounet.data.dataset import DatasetDescription
+from autounet.data.description import DatasetDescription
 from autounet.fingerprint import Fingerprint
 from autounet.geometry import Triple
 from autounet.plans import Plan

@@ -7,7 +7,7 @@ low-resolution cascade yet, so `3d_fullres` never pools its Dice over the batch;
 
 from __future__ import annotations
 
-from autounet.data.dataset import DatasetDescription
+from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
 from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple

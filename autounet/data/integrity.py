@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autounet.data.dataset import DatasetDescription, RawCase
+from autounet.data.dataset import RawCase
+from autounet.data.description import DatasetDescription
 from autounet.data.io import Image, read_image, read_label
 from autounet.data.io.base import FileError, geometry_difference
 from autounet.errors import Problem, RequestError

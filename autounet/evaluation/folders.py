@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autounet.data.dataset import DatasetDescription
+from autounet.data.description import DatasetDescription
 from autounet.data.io import READERS, FileError, read_label
 from autounet.data.io.base import geometry_difference
 from autounet.errors import DataError, Problem, RequestError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autounet.data.dataset import DatasetDescription, find_cases
+from autounet.data.dataset import find_cases
+from autounet.data.description import DatasetDescription
 from autounet.data.io import read_image, read_label
 from autounet.progress import SILENT, Reporter
 from autounet.report.overlay import write_overlay

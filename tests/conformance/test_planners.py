@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from autounet.data.dataset import DatasetDescription
+from autounet.data.description import DatasetDescription
 from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelClass, LabelSchema

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autounet.data.dataset import DatasetDescription
+from autounet.data.description import DatasetDescription
 from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema

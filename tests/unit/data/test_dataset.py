@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from autounet.data.dataset import DatasetDescription, RawDataset, find_cases
+from autounet.data.dataset import RawDataset, find_cases
+from autounet.data.description import DatasetDescription
 from autounet.errors import DataError, RequestError
 
 DESCRIPTION: dict[str, Any] = {

@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from autounet.data.dataset import DatasetDescription, RawCase
+from autounet.data.dataset import RawCase
+from autounet.data.description import DatasetDescription
 from autounet.data.integrity import case_problems, check_case, value_counts
 from autounet.data.io import Image, write_label
 from autounet.geometry import Geometry

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autounet.data.dataset import DatasetDescription
+from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
 from autounet.fingerprint import CaseFingerprint, Fingerprint
 from autounet.geometry import Shape3, Triple
