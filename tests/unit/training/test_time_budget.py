@@ -66,7 +66,7 @@ def test_a_plan_that_is_fast_enough_is_kept() -> None:
     sizing, measured = sized(configuration, 1.0)
     assert sizing.configuration == configuration
     assert sizing.changes == ()
-    assert measured == [configuration]
+    assert measured[1:] == [configuration]  # after the smallest
     assert sizing.step_seconds >= 1.0
 
 
@@ -90,8 +90,8 @@ def test_every_change_is_told() -> None:
 
 
 def test_hopeless_candidates_are_not_measured() -> None:
-    _, measured = sized(configuration_of(), 10_000)
-    assert len(measured) == 2  # the plan and the smallest
+    sizing, measured = sized(configuration_of(), 10_000)
+    assert set(map(arithmetic, measured)) == {arithmetic(sizing.configuration)}  # a step of the plan might take hours
 
 
 @pytest.mark.parametrize("speedup", [1, 10, 1000])
