@@ -149,7 +149,7 @@ class PreparedStore:
             raise _damaged(path, error) from None
 
     def _write_array(self, path: Path, array: Array) -> None:
-        chunks = (1, *(min(size, edge) for size, edge in zip(array.shape[1:], self._patch, strict=True)))
+        chunks = _chunks(array.shape, self._patch, array.dtype.itemsize)
         with atomic_path(path) as partial:
             blosc2.asarray(
                 np.ascontiguousarray(array),
@@ -162,6 +162,13 @@ class PreparedStore:
 
 def _damaged(path: Path, error: Exception) -> RequestError:
     return RequestError(f"prepared file {path} cannot be read ({error}). Remove it and run plan_and_preprocess again.")
+
+
+def _chunks(shape: tuple[int, ...], patch: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """A chunk is what a patch covers of one channel, and never so small that handling it costs more than reading it."""
+    depth, height, width = (min(size, edge) for size, edge in zip(shape[1:], patch, strict=True))
+    depth = max(depth, min(shape[1], _BLOCK_BYTES // (height * width * itemsize)))
+    return (1, depth, height, width)
 
 
 def _blocks(chunks: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

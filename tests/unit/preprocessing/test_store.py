@@ -12,7 +12,7 @@ import pytest
 from autounet.errors import RequestError
 from autounet.geometry import Box
 from autounet.preprocessing.case import CaseProperties, PreparedCase
-from autounet.preprocessing.store import ClassLocations, PreparedStore
+from autounet.preprocessing.store import ClassLocations, PreparedStore, _chunks
 
 FILES = ("a.json", "a_image.b2nd", "a_label.b2nd", "a_locations.npz")
 NO_LOCATIONS = ClassLocations((np.zeros((0, 3), np.int32),), None)
@@ -66,11 +66,11 @@ def test_without_an_ignore_label_there_are_no_annotated_locations(store: Prepare
     assert store.locations("a").annotated is None
 
 
-def test_slices_are_stored_for_2d_patches(tmp_path: Path) -> None:
+def test_slices_are_stored_together_for_small_2d_patches(tmp_path: Path) -> None:
     store = PreparedStore(tmp_path, (8, 16))
     case = random_case((1, 3, 20, 20))
     store.save("a", case, NO_LOCATIONS, "recipe")
-    assert store.image("a").chunks == (1, 1, 8, 16)
+    assert store.image("a").chunks == (1, 3, 8, 16)
     np.testing.assert_allclose(store.image("a")[:], case.image, atol=2e-3)
 
 
@@ -197,3 +197,18 @@ def test_cases_whose_names_end_like_files_do_not_overwrite_each_other(store: Pre
         image, label = store.load(name)
         assert (image == number).all()
         assert (label == number).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "itemsize", "expected"),
+    [
+        ((2, 100, 300, 300), (64, 128, 96), 2, (1, 64, 128, 96)),
+        ((1, 36, 50, 35), (1, 56, 40), 2, (1, 36, 50, 35)),  # small slices travel together
+        ((1, 300, 512, 512), (1, 512, 512), 2, (1, 1, 512, 512)),  # large ones alone
+        ((1, 90, 128, 128), (1, 128, 128), 4, (1, 2, 128, 128)),
+    ],
+)
+def test_chunks_follow_the_patch_but_are_never_tiny(
+    shape: tuple[int, ...], patch: tuple[int, ...], itemsize: int, expected: tuple[int, ...]
+) -> None:
+    assert _chunks(shape, patch, itemsize) == expected
