@@ -239,9 +239,11 @@ def main() -> NoReturn:
     except AutounetError as error:
         _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
-        _fail("interrupted", 130, debug)
+        _fail("interrupted. A training run goes on with --resume.", 130, debug)
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename or ''}", 1, debug)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error}. This should not happen; --debug shows where it did.", 1, debug)
     sys.exit(0)
 
 

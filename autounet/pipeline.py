@@ -207,7 +207,7 @@ def predict(
         output: Folder for the masks; `CASE` plus the images' ending.
         dataset: Whose model; by default the only one of the workspace.
         configuration: Which of its models.
-        model: A model folder, instead of both.
+        model: A model folder, or one fold's folder in it, instead of both.
         folds: Which folds to average; all that are finished by default.
         mirror: Average over mirror images, as far as training mirrored.
         overwrite: Predict cases again whose mask is there.
@@ -220,10 +220,14 @@ def predict(
     """
     from autounet.inference.cases import predict_cases
     from autounet.inference.predictor import Predictor
-    from autounet.models.folder import find_model
+    from autounet.models.folder import find_model, model_and_folds
     from autounet.training.device import choose_device
 
-    found = model or find_model(workspace, dataset and workspace.find_dataset(dataset), configuration)
+    if model is None:
+        found = find_model(workspace, dataset and workspace.find_dataset(dataset), configuration)
+    else:
+        found, its_folds = model_and_folds(model)
+        folds = folds or its_folds
     predictor = Predictor.load(found, folds=folds, device=choose_device(device), mirror=mirror)
     plan = predictor.plan
     cases = find_cases(images, plan.file_ending, len(plan.channels))

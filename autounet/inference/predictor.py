@@ -112,6 +112,9 @@ class Predictor:
         Raises:
             RequestError: The image does not fit the model.
         """
+        num_broken = int(np.count_nonzero(~np.isfinite(image.array)))
+        if num_broken:
+            raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
         prepared = prepare_case(image, None, self.plan, self.configuration)
         return export_label(self.logits(prepared.image), prepared.properties, self.plan)
 

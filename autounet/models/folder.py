@@ -105,6 +105,13 @@ def finished_folds(model: Path) -> dict[str, ModelRecord]:
     return folds
 
 
+def model_and_folds(path: Path) -> tuple[Path, list[str] | None]:
+    """The model folder and the folds that a path names: all of a model folder, or the one of a fold's folder."""
+    if record_path(path).exists():
+        return path.absolute().parent, [path.absolute().name.removeprefix("fold_")]
+    return path, None
+
+
 def trained_models(workspace: Workspace, dataset: str | None = None, configuration: str | None = None) -> list[Path]:
     """All model folders of a workspace with a finished fold, of a dataset and a configuration if named."""
     pattern = f"{dataset or '*'}/*__{configuration or '*'}"

@@ -117,8 +117,16 @@ def test_a_broken_image_is_reported_and_the_others_are_predicted(
     source = workspace / "raw" / DATASET / "imagesTs" / "phantom_005_0000.nii.gz"
     (images / "a_0000.nii.gz").write_bytes(source.read_bytes()[:500])
     (images / "b_0000.nii.gz").write_bytes(source.read_bytes())
-    assert run("predict", "-i", str(images), "-o", str(tmp_path / "masks"), "-w", str(workspace)) == 2
-    assert "a_0000.nii.gz" in capsys.readouterr().err
+    image = nib.load(source)
+    voxels = np.asarray(image.dataobj, dtype=np.float32)
+    voxels[2, 3, 4] = np.nan
+    nib.save(nib.Nifti1Image(voxels, image.affine), images / "c_0000.nii.gz")
+    # The fold's folder, as training names it at its end, is as good as the model's.
+    model = str(fold_of(workspace))
+    assert run("predict", "-i", str(images), "-o", str(tmp_path / "masks"), "--model", model) == 2
+    error = capsys.readouterr().err
+    assert "a_0000.nii.gz" in error
+    assert "NaN" in error
     assert [path.name for path in (tmp_path / "masks").glob("*.nii.gz")] == ["b.nii.gz"]
 
 

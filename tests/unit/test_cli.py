@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from autounet import cli
-from autounet.errors import AutounetError, DataError, Problem, RequestError, RunError
+from autounet.errors import DataError, Problem, RequestError, RunError
 
 # Adding to it is a decision; removing from it breaks users' scripts.
 SURFACE = {
@@ -103,13 +103,14 @@ def test_the_option_beats_the_variable_beats_nnunets_variables(monkeypatch: pyte
         (RunError("it failed"), 1, "it failed"),
         (DataError("Dataset001_X", [Problem("case_7", "a.nii.gz", "is torn", "replace it")]), 2, "case_7"),
         (PermissionError(13, "Permission denied", "/there"), 1, "/there"),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "--resume"),
+        (ZeroDivisionError("division by zero"), 1, "--debug"),
     ],
 )
 def test_errors_become_exit_codes_and_one_message(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    error: AutounetError | OSError | KeyboardInterrupt,
+    error: BaseException,
     code: int,
     said: str,
 ) -> None:
