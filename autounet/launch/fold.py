@@ -184,7 +184,7 @@ def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationP
     if total < 1:
         raise RequestError(
             f"--max-time {duration(config.max_seconds)} is too short: getting ready and validating take "
-            f"{duration(config.max_seconds - total)} here. Give at least {duration(2 * config.max_seconds)}."
+            f"{duration(config.max_seconds - total)} here. Give at least {duration(2 * (config.max_seconds - total))}."
         )
     return total
 

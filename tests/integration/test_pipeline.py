@@ -15,12 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autounet import cli
+from autounet import cli, pipeline
 from autounet.data.phantoms import write_phantom_dataset
 from autounet.plans import Plan, plan_path
+from autounet.training.config import TrainConfig
+from autounet.workspace import Workspace
 
 DATASET = "Dataset007_Phantoms"
 MODEL = "nnunet__plain__3d_fullres"
+
+# The recipe for runs by the clock, but counted in steps: how many fit a time depends on what else the machine does.
+FEW_STEPS = TrainConfig.for_clock(1).model_copy(update={"max_seconds": None, "num_epochs": 2, "steps_per_epoch": 20})
 
 
 def run(*arguments: str) -> int:
@@ -51,7 +56,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_phantom_dataset(folder / "raw" / DATASET, num_training=5, num_test=2)
     assert run("plan_and_preprocess", "-d", "7", "-w", str(folder), "-j", "1") == 0
     narrow_plan(folder, DATASET)
-    assert run("train", "007", "3d_fullres", "0", "--max-time", "12s", "-w", str(folder), "--device", "cpu") == 0
+    pipeline.train(Workspace.at(folder), "007", "3d_fullres", 0, config=FEW_STEPS, device="cpu")
     return folder
 
 
@@ -183,6 +188,19 @@ def test_a_changed_raw_file_must_be_prepared_again(workspace: Path, capsys: pyte
         os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def test_a_run_by_the_clock_ends_with_a_model_that_says_how_it_was_sized(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("train", "7", "3d_fullres", "3", "--max-time", "30s", "-w", str(workspace), "--device", "cpu")
+    assert run(*arguments) == 0
+    record = json.loads((fold_of(workspace, 3) / "model.json").read_text())
+    rows = (fold_of(workspace, 3) / "training_log.csv").read_text().splitlines()
+    assert record["finished"] is True
+    assert record["config"]["max_seconds"] == 30
+    assert float(rows[-1].split(",")[3]) < 1e-5  # the learning rate came down to nothing
+    assert "steps in 30 s" in capsys.readouterr().out
+
+
 def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from autounet import pipeline\n"
@@ -232,14 +250,13 @@ def test_png_images_go_the_same_way(tmp_path: Path) -> None:
     assert run("plan_and_preprocess", "-d", "9", "-w", str(tmp_path), "-j", "1") == 0
     assert run("train", "9", "3d_fullres", "0", "-w", str(tmp_path)) == 2
     narrow_plan(tmp_path, raw.name)
-    assert run("train", "9", "2d", "0", "--max-time", "15s", "-w", str(tmp_path)) == 0
+    config = FEW_STEPS.model_copy(update={"steps_per_epoch": 60})
+    trained = pipeline.train(Workspace.at(tmp_path), "9", "2d", 0, config=config, device="cpu")
     masks = tmp_path / "masks"
     assert run("predict", "-i", str(raw / "imagesTs"), "-o", str(masks), "-w", str(tmp_path)) == 0
     with Image.open(masks / "square_5.png") as mask:
         values = np.asarray(mask)
     assert values.shape == (48, 40)
     assert set(np.unique(values)) <= {0, 1}
-    assert (
-        json.loads((tmp_path / "results").glob("**/validation/scores.json").__next__().read_text())["foreground_dice"]
-        > 0.7
-    )
+    assert trained.summary.foreground_dice is not None
+    assert trained.summary.foreground_dice > 0.7
