@@ -157,9 +157,12 @@ def measure_step(
 
 
 def with_patch(configuration: Configuration, factor: float) -> tuple[int, ...]:
-    """The patch made smaller by a factor, each edge rounded up to what the network takes."""
+    """The patch made smaller by a factor, each edge rounded up to what the network takes.
+
+    The coarsest stage keeps two voxels an axis: of one voxel, instance norm knows nothing (on a GPU it refuses it).
+    """
     return tuple(
-        min(edge, max(divisor, -(-round(edge * factor) // divisor) * divisor))
+        min(edge, max(2 * divisor, -(-round(edge * factor) // divisor) * divisor))
         for edge, divisor in zip(configuration.patch_size, configuration.network.divisor, strict=True)
     )
 

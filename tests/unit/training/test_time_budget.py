@@ -132,7 +132,7 @@ def test_less_time_never_gives_a_larger_network(speedup: float, factor: float) -
 
 @pytest.mark.parametrize(
     ("factor", "expected"),
-    [(1.0, (40, 56, 48)), (0.8, (32, 48, 40)), (0.5, (24, 32, 24)), (0.01, (8, 8, 8))],
+    [(1.0, (40, 56, 48)), (0.8, (32, 48, 40)), (0.5, (24, 32, 24)), (0.01, (16, 16, 16))],
 )
 def test_a_smaller_patch_is_rounded_up_to_what_the_network_takes(factor: float, expected: tuple[int, ...]) -> None:
     assert with_patch(configuration_of((40, 56, 48)), factor) == expected
