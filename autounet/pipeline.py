@@ -21,6 +21,7 @@ from autounet.planners import PLANNERS
 from autounet.plans import Configuration, Plan, plan_path
 from autounet.preprocessing.dataset import PreparedCount, prepare_dataset, recipe, store_for
 from autounet.progress import SILENT, Reporter, duration
+from autounet.records import read_json
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def plan_and_preprocess(
     # The splits are read before anything is written: a splits file of the user's own may be wrong.
     load_or_make_splits(folder / "splits_final.json", [case.name for case in raw.cases])
     fingerprint.write(folder / "fingerprint.json")
-    plan.write(plan_path(folder, planner))
+    _write_plan(plan, plan_path(folder, planner), reporter)
     counts = prepare_dataset(raw, plan, chosen, folder, jobs=jobs, reporter=reporter)
     return Planned(fingerprint, plan, folder, counts)
 
@@ -333,6 +334,15 @@ def _raw_folder(workspace: Workspace, dataset: str) -> Path:
     if not folder.is_dir():
         raise RequestError(f"{folder} does not exist; the raw images of {name} are needed here")
     return folder
+
+
+def _write_plan(plan: Plan, path: Path, reporter: Reporter) -> None:
+    """Write a plan; one of another content that is there, perhaps edited by hand, is kept beside it."""
+    if path.exists() and read_json(path) != plan.model_dump(mode="json"):
+        kept = path.with_name(f"{path.stem}.previous.json")
+        path.replace(kept)
+        reporter.say(f"the plan differs from the one that was there, which is kept as {kept}")
+    plan.write(path)
 
 
 def _read_plan(preprocessed: Path, planner: str, dataset: str) -> Plan:
