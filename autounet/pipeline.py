@@ -338,11 +338,18 @@ def _raw_folder(workspace: Workspace, dataset: str) -> Path:
 
 def _write_plan(plan: Plan, path: Path, reporter: Reporter) -> None:
     """Write a plan; one of another content that is there, perhaps edited by hand, is kept beside it."""
-    if path.exists() and read_json(path) != plan.model_dump(mode="json"):
+    if path.exists() and not _holds(path, plan):
         kept = path.with_name(f"{path.stem}.previous.json")
         path.replace(kept)
         reporter.say(f"the plan differs from the one that was there, which is kept as {kept}")
     plan.write(path)
+
+
+def _holds(path: Path, plan: Plan) -> bool:
+    try:
+        return bool(read_json(path) == plan.model_dump(mode="json"))
+    except RequestError:  # torn by an editor, say
+        return False
 
 
 def _read_plan(preprocessed: Path, planner: str, dataset: str) -> Plan:
