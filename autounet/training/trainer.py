@@ -275,9 +275,10 @@ class Trainer:
     def _line(self, result: Validation) -> str:
         dice = " ".join("-" if value is None else f"{value:.3f}" for value in result.class_dice)
         mean = "-" if result.mean_dice is None else f"{result.mean_dice:.3f}"
+        cases = "case" if result.num_cases == 1 else "cases"
         return (
             f"{self.progress:4.0%}  step {self.state.step:6d}  loss {self._loss:.3f}  "
-            f"Dice {mean} ({dice}) on {result.num_cases} validation cases  {self._time_left()}"
+            f"Dice {mean} ({dice}) on {result.num_cases} validation {cases}  {self._time_left()}"
         )
 
     def _time_left(self) -> str:

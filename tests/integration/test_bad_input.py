@@ -11,9 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from autounet.data.dataset import find_cases
 from autounet.data.phantoms import write_phantom_dataset
 from autounet.errors import AutounetError, DataError
-from autounet.pipeline import plan_and_preprocess
+from autounet.pipeline import demo, plan_and_preprocess
 from autounet.workspace import Workspace
 
 DATASET = "Dataset005_Phantoms"
@@ -134,3 +135,19 @@ def test_what_was_prepared_before_survives_a_dataset_that_breaks_later(raw: Path
     with pytest.raises(DataError):
         plan_and_preprocess(Workspace.at(tmp_path), "5", jobs=1)
     assert {path: path.read_bytes() for path in planned.folder.rglob("*") if path.is_file()} == before
+
+
+def test_the_demo_touches_no_folder_that_holds_something_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("important")
+    with pytest.raises(AutounetError, match="not empty"):
+        demo(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_predictions_of_an_empty_folder_or_another_format_are_refused(raw: Path, tmp_path: Path) -> None:
+    for name in ("empty", "photographs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "photographs" / "cat_0000.jpg").write_bytes(b"x")
+    for name, said in (("empty", "no file ends in .nii.gz"), ("photographs", ".jpg"), ("missing", "does not exist")):
+        with pytest.raises(DataError, match=said):
+            find_cases(tmp_path / name, ".nii.gz", 1)
