@@ -79,9 +79,13 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary:
         RequestError: A checkpoint to resume from is missing or damaged, or the time given is too short.
         RunError: Training failed.
     """
-    precision = choose_precision(run.config.precision, run.device)
+    earlier = ModelRecord.read(record_path(run.folder)) if run.resume else None
+    config = earlier.config if earlier else run.config
+    if config != run.config and run.config != TrainConfig():
+        reporter.say("the run goes on as it was configured at its start; other options given now are not used")
+    precision = choose_precision(config.precision, run.device)
     reporter.say(f"{run.device.type}, {str(precision.dtype).removeprefix('torch.')}: {precision.reason}")
-    record = ModelRecord.read(record_path(run.folder)) if run.resume else _plan_run(run, precision, reporter)
+    record = earlier or _plan_run(run, precision, reporter)
     torch.manual_seed(record.config.seed)
     network = build_network(record).to(run.device)
     predictor = Predictor.of(record, (network,), device=run.device, precision=precision)

@@ -21,7 +21,7 @@ from autounet.plans import Configuration, NetworkPlan
 from autounet.training.config import TrainConfig
 
 # Steps after which more of them bring less than a larger network would; measured on Hippocampus (docs/log.md).
-ENOUGH_STEPS = 1200
+ENOUGH_STEPS = 1800
 _SMALLEST_BATCH = 2
 _SMALLEST_WIDTH = 8
 _SMALLEST_PATCH_VOXELS = {2: 128**2, 3: 32**3}
