@@ -20,6 +20,7 @@ from rich.status import Status
 from rich.table import Table
 
 from autounet.errors import DataError
+from autounet.planners.reasons import by_axis
 
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
@@ -108,12 +109,12 @@ def plan_table(plan: Plan) -> Table:
     for configuration in configurations:
         table.add_column(configuration.name)
     rows = {
-        "spacing (mm)": [_numbers(entry.spacing_mm) for entry in configurations],
-        "median shape": [_numbers(entry.median_shape) for entry in configurations],
-        "patch": [_numbers(entry.patch_size) for entry in configurations],
+        "spacing (mm)": [by_axis(entry.spacing_mm) for entry in configurations],
+        "median shape": [by_axis(entry.median_shape) for entry in configurations],
+        "patch": [by_axis(entry.patch_size) for entry in configurations],
         "batch": [str(entry.batch_size) for entry in configurations],
         "stages": [str(entry.network.num_stages) for entry in configurations],
-        "features": [_numbers(entry.network.features) for entry in configurations],
+        "features": [by_axis(entry.network.features) for entry in configurations],
     }
     for name, values in rows.items():
         table.add_row(name, *values)
@@ -135,7 +136,3 @@ def problems_table(error: DataError) -> Table:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)

@@ -14,7 +14,7 @@ from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import DatasetDescription
 from autounet.data.integrity import check_case
 from autounet.errors import DataError, Problem
-from autounet.geometry import Array, Shape3, Triple, bounding_box
+from autounet.geometry import Array, Shape3, Triple, nonzero_box
 from autounet.labels import LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.plans import IntensityStatistics
@@ -132,8 +132,7 @@ def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
     assert checked.image is not None
     assert checked.label is not None
     image, label, labels = checked.image, checked.label, description.labels
-    # nnU-Net also fills the holes of the mask; that changes no bounding box.
-    box = bounding_box(np.logical_or.reduce(image.array != 0, axis=0))
+    box = nonzero_box(image.array)
     z, y, x = box.shape
     foreground = label[box.slices] > 0
     if labels.ignore_value is not None:

@@ -93,6 +93,14 @@ def bounding_box(mask: npt.NDArray[np.bool_]) -> Box:
     return Box(start=tuple(start), stop=tuple(stop))
 
 
+def nonzero_box(image: Array) -> Box:
+    """The box of an image `(C, Z, Y, X)` outside of which every channel is zero.
+
+    nnU-Net fills holes in the mask first; filling holes does not change a bounding box, so it is left out here.
+    """
+    return bounding_box(np.logical_or.reduce(image != 0, axis=0))
+
+
 def resampled_shape(
     shape: Sequence[int], spacing_mm: Sequence[float], target_spacing_mm: Sequence[float]
 ) -> tuple[int, ...]:

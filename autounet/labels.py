@@ -6,21 +6,18 @@ Rules: nnU-Net v2's dataset format (`documentation/dataset_format.md`, `region_b
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
 from autounet.errors import RequestError
+from autounet.geometry import Array
 from autounet.records import Record
 
 BACKGROUND = 0
 # Prepared label maps mark the voxels outside the body (all channels zero) with this value; they are background
 # to the loss, but some normalisations and augmentations leave them untouched.
 OUTSIDE = -1
-
-Array = npt.NDArray[Any]
 
 
 class LabelClass(Record):

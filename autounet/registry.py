@@ -30,6 +30,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._group = group
         self._kind = kind
         self._entries = dict(entries)
+        self._outside: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> T:
         if ":" in name:
@@ -60,8 +61,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return len(self._all_entries())
 
     def _all_entries(self) -> dict[str, str]:
-        outside = {point.name: point.value for point in entry_points(group=self._group)}
-        return outside | self._entries
+        # Asking every installed package for its entry points takes milliseconds, and readers are looked up per file.
+        if self._outside is None:
+            self._outside = {point.name: point.value for point in entry_points(group=self._group)}
+        return self._outside | self._entries
 
     def _load(self, target: str) -> Any:
         module, _, attribute = target.partition(":")

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from autounet.geometry import Shape3, Triple
+from autounet.geometry import Array, Shape3, Triple
 
 # A grid is resampled slice by slice where its voxels are longer than this many times their width.
 ANISOTROPY_THRESHOLD = 3.0
 
 NEAREST, LINEAR, CUBIC = 0, 1, 3
 
-Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float32]
 Matrices = tuple[Matrix | None, Matrix | None, Matrix | None]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
 from autounet.fingerprint import Fingerprint
-from autounet.geometry import Shape3, Triple
+from autounet.geometry import Triple, permuted
 from autounet.planners.configuration import Grid, plan_configuration
 from autounet.planners.constants import NNUNET
 from autounet.planners.normalization import normalization, use_mask
@@ -47,8 +47,8 @@ def plan(
     target = target_spacing(spacings, shapes, single_slices=is_2d, requested_mm=spacing_mm)
     order = axis_order(target.value, single_slices=is_2d)
     channels, channel_decisions = _plan_channels(fingerprint, description)
-    spacing = _transposed(target.value, order.value)
-    median = _transposed(median_shape(spacings, shapes, target.value), order.value)
+    spacing: Triple = permuted(target.value, order.value)
+    median: Triple = permuted(median_shape(spacings, shapes, target.value), order.value)
     grid = Grid(
         spacing_mm=spacing,
         median_shape=median,
@@ -101,10 +101,6 @@ def _require_plannable(
             f"the fingerprint of {name} measured {counted(measured, 'channel')}, but its dataset.json names {named}: "
             f"{', '.join(description.channel_names)}. Take the fingerprint again."
         )
-
-
-def _transposed(values: Triple, order: Shape3) -> Triple:
-    return (values[order[0]], values[order[1]], values[order[2]])
 
 
 def _num_label_entries(description: DatasetDescription) -> int:

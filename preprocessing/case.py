@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autounet.data.io import Image
 from autounet.errors import RequestError
-from autounet.geometry import Box, Shape3, Triple, permuted, resampled_shape
+from autounet.geometry import Array, Box, Shape3, Triple, nonzero_box, permuted, resampled_shape
 from autounet.labels import OUTSIDE
 from autounet.plans import Configuration, Plan
-from autounet.preprocessing.crop import mark_outside, nonzero_box
+from autounet.preprocessing.crop import mark_outside
 from autounet.preprocessing.normalize import normalize
 from autounet.records import Record
 from autounet.resample import resample_image, resample_label
-
-Array = npt.NDArray[Any]
 
 
 class CaseProperties(Record):

@@ -6,18 +6,17 @@ Schemes and constants are nnU-Net's (`default_normalization_schemes.py`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autounet.errors import RequestError
+from autounet.geometry import Array
 from autounet.plans import ChannelPlan, NormalizationName
 
 # Keeps a constant image from dividing by zero.
 EPSILON = 1e-8
 
-Array = npt.NDArray[Any]
 Channel = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 

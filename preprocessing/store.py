@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autounet.errors import RequestError
+from autounet.geometry import Array
 from autounet.preprocessing.case import CaseProperties, PreparedCase
 from autounet.records import Record, atomic_path
 
@@ -24,8 +25,6 @@ _COMPRESSION = {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filte
 _BLOCK_BYTES = 128 * 1024
 # Half precision may add this share of a channel's standard deviation as noise: one grey level in 256.
 _MAX_ROUNDING = 1 / 256
-
-Array = npt.NDArray[Any]
 
 
 class StoredCase(Record):

@@ -21,9 +21,8 @@ from batchgenerators.transforms.noise_transforms import GaussianBlurTransform, G
 from batchgenerators.transforms.resample_transforms import SimulateLowResolutionTransform
 from batchgenerators.transforms.spatial_transforms import MirrorTransform, SpatialTransform
 
+from autounet.geometry import Array
 from autounet.labels import OUTSIDE
-
-Array = npt.NDArray[Any]
 
 # A patch this many times longer than its first axis is augmented slice by slice: turning it about the other axes
 # would mix voxels of very different sizes.

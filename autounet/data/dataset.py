@@ -123,7 +123,7 @@ def _scan(folder: Path, file_ending: str, num_channels: int) -> tuple[list[RawCa
             problems.append(
                 Problem(
                     case=stem,
-                    file=_short(path),
+                    file=short_path(path),
                     what="the name lacks the channel number",
                     remedy=f"rename it to {stem}_0000{file_ending} if it is the first channel of case {stem}",
                 )
@@ -159,7 +159,7 @@ def _channel_problems(
     problems += [
         Problem(
             case=name,
-            file=_short(path),
+            file=short_path(path),
             what=f"channel {index} is one too many for {num_channels} declared channel{'s' * (num_channels != 1)}",
             remedy="remove the file, or add the channel to channel_names in dataset.json",
         )
@@ -187,7 +187,7 @@ def _training_cases(folder: Path, description: DatasetDescription) -> tuple[list
     for name in sorted(set(labels) - {case.name for case in cases}):
         what = f"the label has no image{_other_endings(folder / 'imagesTr', ending)}"
         remedy = f"add imagesTr/{name}_0000{ending}, or remove the label"
-        problems.append(Problem(name, _short(labels[name]), what, remedy))
+        problems.append(Problem(name, short_path(labels[name]), what, remedy))
     return cases, problems
 
 
@@ -238,5 +238,6 @@ def _other_endings(folder: Path, ending: str) -> str:
     return f" (file_ending is {ending}; {folder.name} also holds {kinds})"
 
 
-def _short(path: Path) -> str:
+def short_path(path: Path) -> str:
+    """File and folder, enough to find a file of a dataset by."""
     return f"{path.parent.name}/{path.name}"

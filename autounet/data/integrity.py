@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autounet.data.dataset import RawCase
+from autounet.data.dataset import RawCase, short_path
 from autounet.data.description import DatasetDescription
 from autounet.data.io import Image, read_image, read_label
 from autounet.data.io.base import FileError, geometry_difference
@@ -54,7 +54,7 @@ def check_case(case: RawCase, description: DatasetDescription) -> CheckedCase:
     except RequestError as error:
         problems.append(_reading_problem(case, error, case.images[0]))
     if case.label is None:
-        problems.append(Problem(case.name, _short(case.images[0]), "the case has no label", "add its label file"))
+        problems.append(Problem(case.name, short_path(case.images[0]), "the case has no label", "add its label file"))
         return CheckedCase(case, image, label, counts, tuple(problems))
     try:
         label, label_geometry = read_label(case.label)
@@ -62,15 +62,21 @@ def check_case(case: RawCase, description: DatasetDescription) -> CheckedCase:
         problems.append(_reading_problem(case, error, case.label))
     else:
         counts = value_counts(label)
-        if image is not None:
-            problems += _image_problems(case, image, description)
-            problems += _place_problems(case, case.label, image, label, label_geometry)
-        problems += _value_problems(case, case.label, counts, description)
+        problems += (
+            _value_problems(case, case.label, counts, description)
+            if image is None
+            else case_problems(case, image, label, label_geometry, counts, description)
+        )
     return CheckedCase(case, image, label, counts, tuple(problems))
 
 
 def case_problems(
-    case: RawCase, image: Image, label: Array, label_geometry: Geometry, description: DatasetDescription
+    case: RawCase,
+    image: Image,
+    label: Array,
+    label_geometry: Geometry,
+    counts: dict[int, int],
+    description: DatasetDescription,
 ) -> list[Problem]:
     """What is wrong with a training case.
 
@@ -82,13 +88,14 @@ def case_problems(
         image: As read from them.
         label: `(Z, Y, X)` integers.
         label_geometry: Of the label file.
+        counts: Voxels of each value of the label.
         description: What is expected.
     """
     path = case.label if case.label is not None else case.images[0]
     return [
         *_image_problems(case, image, description),
         *_place_problems(case, path, image, label, label_geometry),
-        *_value_problems(case, path, value_counts(label), description),
+        *_value_problems(case, path, counts, description),
     ]
 
 
@@ -119,13 +126,13 @@ def _place_problems(case: RawCase, path: Path, image: Image, label: Array, label
     if label.shape != image.shape:
         what = f"the label's shape {label.shape} differs from the image's, {image.shape} (z, y, x)"
         remedy = f"bring it to the grid of {case.images[0].name}, with nearest neighbour"
-        return [Problem(case.name, _short(path), what, remedy)]
+        return [Problem(case.name, short_path(path), what, remedy)]
     difference = geometry_difference(image.geometry, label_geometry, image.shape)
     if difference is None:
         return []
     what = f"does not lie where {case.images[0].name} does: {difference}"
     remedy = "resample the label to the image, or copy the image's header to it if the voxels do match"
-    return [Problem(case.name, _short(path), what, remedy)]
+    return [Problem(case.name, short_path(path), what, remedy)]
 
 
 def _channel_problems(case: RawCase, image: Image, description: DatasetDescription) -> list[Problem]:
@@ -135,7 +142,7 @@ def _channel_problems(case: RawCase, image: Image, description: DatasetDescripti
     names = ", ".join(description.channel_names)
     what = f"{num_channels} channel{'s' * (num_channels != 1)} found, {description.num_channels} declared ({names})"
     remedy = f"add files _0000 to _{description.num_channels - 1:04d}, or correct channel_names in dataset.json"
-    return [Problem(case.name, _short(case.images[0]), what, remedy)]
+    return [Problem(case.name, short_path(case.images[0]), what, remedy)]
 
 
 def _finite_problems(case: RawCase, image: Image) -> list[Problem]:
@@ -149,7 +156,7 @@ def _finite_problems(case: RawCase, image: Image) -> list[Problem]:
         path = case.images[index] if len(case.images) == image.array.shape[0] else case.images[0]
         what = f"channel {index} has {num_nan} NaN and {num_infinite} infinite voxels of {channel.size}"
         remedy = "replace them, for example by the value of air or 0"
-        problems.append(Problem(case.name, _short(path), what, remedy))
+        problems.append(Problem(case.name, short_path(path), what, remedy))
     return problems
 
 
@@ -164,18 +171,14 @@ def _value_problems(
     more = f" and {len(undeclared) - len(shown)} more" if len(undeclared) > len(shown) else ""
     what = f"undeclared label value{'s' * (len(undeclared) != 1)} {', '.join(shown)}{more}"
     remedy = f"renumber to the declared {_listed(declared)}, or declare them under 'labels' in dataset.json"
-    return [Problem(case.name, _short(path), what, remedy)]
+    return [Problem(case.name, short_path(path), what, remedy)]
 
 
 def _reading_problem(case: RawCase, error: RequestError, path: Path) -> Problem:
     if isinstance(error, FileError):
-        return Problem(case.name, _short(error.path), error.what, error.remedy)
-    return Problem(case.name, _short(path), str(error), "correct the file")
+        return Problem(case.name, short_path(error.path), error.what, error.remedy)
+    return Problem(case.name, short_path(path), str(error), "correct the file")
 
 
 def _listed(values: Sequence[int]) -> str:
     return ", ".join(map(str, values)) if len(values) <= _MAX_VALUES_SHOWN else f"{values[0]} to {values[-1]}"
-
-
-def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autounet.data.description import DatasetDescription
-from autounet.data.io import READERS, FileError, read_label
+from autounet.data.io import READERS, FileError, known_ending, read_label
 from autounet.data.io.base import geometry_difference
 from autounet.errors import DataError, Problem, RequestError
 from autounet.evaluation.overlap import Confusion, confusion, score_confusion
@@ -15,9 +15,6 @@ from autounet.evaluation.summary import CaseScores, Summary, summarize
 from autounet.labels import BACKGROUND, LabelClass, LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
-
-# Starting worker processes takes about a second, in which one process reads and counts as many voxels as this.
-_MIN_VOXELS_FOR_WORKERS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -102,9 +99,7 @@ def _find_description(reference_dir: Path, prediction_dir: Path) -> DatasetDescr
 def _common_ending(folder: Path) -> str:
     """The one known ending among the files of a folder."""
     names = _visible_files(folder)
-    # The longest ending that fits is the file's own: a.nii.gz is not a .gz
-    ordered = sorted(READERS, key=len, reverse=True)
-    endings = {next((ending for ending in ordered if name.lower().endswith(ending)), "") for name in names} - {""}
+    endings = {ending for ending in map(known_ending, names) if ending is not None}
     if len(endings) == 1:
         return endings.pop()
     found = f"label files of several endings ({', '.join(sorted(endings))})" if endings else "no label file"
@@ -138,23 +133,16 @@ def _pair_files(reference_dir: Path, prediction_dir: Path, ending: str) -> tuple
         _Pair(case=name.removesuffix(ending), reference=reference_dir / name, prediction=prediction_dir / name)
         for name in sorted(references & predictions)
     ]
+    no_prediction = f"{prediction_dir} has no prediction for this reference"
+    no_reference = f"{reference_dir} has no reference for this prediction"
+    alone = (
+        (reference_dir, references - predictions, no_prediction, "predict the case, or move its reference"),
+        (prediction_dir, predictions - references, no_reference, "add the reference, or move the prediction"),
+    )
     problems = [
-        Problem(
-            case=name.removesuffix(ending),
-            file=str(reference_dir / name),
-            what=f"{prediction_dir} has no prediction for this reference",
-            remedy="predict the case, or move its reference to another folder",
-        )
-        for name in sorted(references - predictions)
-    ]
-    problems += [
-        Problem(
-            case=name.removesuffix(ending),
-            file=str(prediction_dir / name),
-            what=f"{reference_dir} has no reference for this prediction",
-            remedy="add the reference, or move the prediction to another folder",
-        )
-        for name in sorted(predictions - references)
+        Problem(name.removesuffix(ending), str(folder / name), what, f"{remedy} to another folder")
+        for folder, names, what, remedy in alone
+        for name in sorted(names)
     ]
     return pairs, problems
 

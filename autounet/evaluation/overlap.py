@@ -7,16 +7,14 @@ are sums over that matrix, so that thirty classes cost no more than one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autounet.errors import RequestError
+from autounet.geometry import Array
 from autounet.labels import LabelSchema
 from autounet.records import Record
-
-Array = npt.NDArray[Any]
 
 # Up to this value the labels themselves index the matrix; 256 x 256 counts are small beside any image.
 _DIRECT_MAXIMUM = 255

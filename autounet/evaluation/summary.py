@@ -76,8 +76,8 @@ def summarize(cases: Iterable[CaseScores]) -> Summary:
     means = {name: _class_mean(name, ordered) for name in names}
     return Summary(
         num_cases=len(ordered),
-        foreground_dice=_mean([mean.dice for mean in means.values()]),
-        foreground_iou=_mean([mean.iou for mean in means.values()]),
+        foreground_dice=mean_of_known([mean.dice for mean in means.values()]),
+        foreground_iou=mean_of_known([mean.iou for mean in means.values()]),
         class_means=means,
         cases=ordered,
     )
@@ -114,8 +114,8 @@ def _class_mean(name: str, cases: Sequence[CaseScores]) -> ClassMean:
     scores = [(case.case, case.classes[name]) for case in cases if name in case.classes]
     ranked = [(score.dice, case) for case, score in scores if score.dice is not None]
     return ClassMean(
-        dice=_mean([score.dice for _, score in scores]),
-        iou=_mean([score.iou for _, score in scores]),
+        dice=mean_of_known([score.dice for _, score in scores]),
+        iou=mean_of_known([score.iou for _, score in scores]),
         num_scored=len(ranked),
         num_empty=len(scores) - len(ranked),
         num_missed=sum(score.num_reference > 0 and score.num_predicted == 0 for _, score in scores),
@@ -124,6 +124,7 @@ def _class_mean(name: str, cases: Sequence[CaseScores]) -> ClassMean:
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    """Mean of the values that exist; `None` if none does."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

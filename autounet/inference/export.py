@@ -6,12 +6,9 @@ whole only for the result, and gives the same label map: the arg-max of linearly
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from autounet.geometry import Shape3
+from autounet.geometry import Array, Shape3
 from autounet.labels import LabelSchema
 from autounet.plans import Plan
 from autounet.preprocessing.case import CaseProperties, restore_label
@@ -19,8 +16,6 @@ from autounet.resample import LINEAR, Matrices, Matrix, apply_matrices, matrices
 
 # Resampled logits held at once; small enough for any laptop, large enough for efficient products.
 _SLAB_BYTES = 64 * 2**20
-
-Array = npt.NDArray[Any]
 
 
 def export_label(logits: Array, properties: CaseProperties, plan: Plan) -> Array:

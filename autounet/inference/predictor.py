@@ -17,7 +17,7 @@ from autounet.errors import RequestError
 from autounet.inference.export import export_label
 from autounet.inference.sliding_window import SlidingWindow
 from autounet.inference.tiles import tile_origins
-from autounet.models.folder import FoldName, ModelRecord, finished_folds, fold_folder, load_network
+from autounet.models.folder import ModelRecord, finished_folds, fold_folder, load_network
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.case import prepare_case
@@ -76,7 +76,7 @@ class Predictor:
                 f"{model} has no finished fold {', '.join(missing) or 'at all'}; "
                 f"finished: {', '.join(records) or 'none'}"
             )
-        networks = tuple(load_network(fold_folder(model, _fold(name)), records[name], device) for name in chosen)
+        networks = tuple(load_network(fold_folder(model, records[name].fold), records[name], device) for name in chosen)
         return cls.of(records[chosen[0]], networks, device=device, precision=precision, mirror=mirror)
 
     @classmethod
@@ -149,7 +149,3 @@ class Predictor:
                     network(tiles)[0].cpu()
             seconds.append(time.perf_counter() - start)
         return min(seconds) / batch
-
-
-def _fold(name: str) -> FoldName:
-    return "all" if name == "all" else int(name)

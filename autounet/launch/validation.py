@@ -12,7 +12,7 @@ from autounet.data.dataset import RawCase
 from autounet.data.io import read_image, read_label, write_label
 from autounet.data.splits import Split
 from autounet.evaluation.overlap import ClassScore, score_case
-from autounet.evaluation.summary import CaseScores, Summary, summarize, write_summary
+from autounet.evaluation.summary import CaseScores, Summary, mean_of_known, summarize, write_summary
 from autounet.inference.predictor import Predictor
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.preprocessing.store import PreparedStore
@@ -99,7 +99,8 @@ class HandfulValidation:
         scores = [self._score(name) for name in names]
         classes = self._predictor.plan.labels.class_names
         return Validation(
-            class_dice=tuple(_mean([score[name].dice for score in scores]) for name in classes), num_cases=len(names)
+            class_dice=tuple(mean_of_known([score[name].dice for score in scores]) for name in classes),
+            num_cases=len(names),
         )
 
     def _score(self, name: str) -> dict[str, ClassScore]:
@@ -131,8 +132,3 @@ def validate_fold(predictor: Predictor, cases: Sequence[RawCase], folder: Path, 
     summary = summarize(scores)
     write_summary(summary, folder / "scores.json")
     return summary
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

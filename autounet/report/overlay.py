@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from autounet.evaluation import score_case
-from autounet.geometry import Geometry, Triple, bounding_box
+from autounet.geometry import Array, Geometry, Triple, bounding_box
 from autounet.labels import LabelSchema
 from autounet.records import atomic_path
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = npt.NDArray[Any]
 
 WIDTH_PIXELS = 1500
 _DPI = 150

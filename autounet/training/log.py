@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from autounet.evaluation.summary import mean_of_known
 from autounet.records import write_text_atomically
 
 _COLUMNS = ("epoch", "step", "elapsed_seconds", "learning_rate", "loss", "validation_dice", "validation_cases")
@@ -44,8 +45,6 @@ class TrainingLog:
 
     def append(self, row: LogRow) -> None:
         """Add a row and write the file anew."""
-        values = [dice for dice in row.class_dice if dice is not None]
-        mean = f"{sum(values) / len(values):.4f}" if values else ""
         self._rows.append(
             [
                 str(row.epoch),
@@ -53,9 +52,9 @@ class TrainingLog:
                 f"{row.elapsed_seconds:.1f}",
                 f"{row.learning_rate:.3g}",
                 f"{row.loss:.4f}",
-                mean,
+                _cell(mean_of_known(row.class_dice)),
                 str(row.num_cases),
-                *("" if dice is None else f"{dice:.4f}" for dice in row.class_dice),
+                *map(_cell, row.class_dice),
             ]
         )
         text = io.StringIO()
@@ -63,3 +62,7 @@ class TrainingLog:
         writer.writerow([*_COLUMNS, *(f"dice_class_{index + 1}" for index in range(len(row.class_dice)))])
         writer.writerows(self._rows)
         write_text_atomically(self._path, text.getvalue())
+
+
+def _cell(dice: float | None) -> str:
+    return "" if dice is None else f"{dice:.4f}"

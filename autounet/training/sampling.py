@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from autounet.augmentation.policies import Augmentation
 from autounet.errors import RunError
+from autounet.geometry import Array
 from autounet.labels import OUTSIDE
 from autounet.preprocessing.store import ClassLocations, PreparedStore
-
-Array = npt.NDArray[Any]
 
 # nnU-Net: the last third of a batch is centred on foreground.
 FOREGROUND_SHARE = 0.33

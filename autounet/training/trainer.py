@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from autounet.errors import RequestError, RunError
+from autounet.evaluation.summary import mean_of_known
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.progress import SILENT, Reporter, duration
 from autounet.training.averaging import WeightAverage
@@ -54,8 +55,7 @@ class Validation:
     @property
     def mean_dice(self) -> float | None:
         """Mean over the classes that occur."""
-        values = [dice for dice in self.class_dice if dice is not None]
-        return sum(values) / len(values) if values else None
+        return mean_of_known(self.class_dice)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ A library is imported only when a file of its format is read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,17 @@ from autounet.errors import RequestError
 from autounet.geometry import Array, Geometry
 from autounet.registry import Registry
 
-__all__ = ["READERS", "FileError", "Image", "Reader", "read_image", "read_label", "reader_for", "write_label"]
+__all__ = [
+    "READERS",
+    "FileError",
+    "Image",
+    "Reader",
+    "known_ending",
+    "read_image",
+    "read_label",
+    "reader_for",
+    "write_label",
+]
 
 _NIFTI = "autounet.data.io.nifti:READER"
 _SITK = "autounet.data.io.sitk:READER"
@@ -56,29 +65,17 @@ def reader_for(ending_or_path: str | Path) -> Reader:
     Raises:
         RequestError: No reader takes that ending; the message lists all that are known.
     """
-    return _reader_of_name(Path(ending_or_path).name)
+    name = Path(ending_or_path).name.lower()
+    ending = known_ending(name)
+    if ending is None and name.endswith((".jpg", ".jpeg")):
+        raise RequestError(f"'{name}': JPEG is not supported, it alters intensities and labels. Convert to .png.")
+    return READERS.find(ending or "." + name.partition(".")[2])
 
 
-@cache
-def _readers_by_ending() -> dict[str, Reader | None]:
-    # Listing the registry asks every installed package for entry points: once a process is enough. Longest first,
-    # so that .nii.gz is found before .gz.
-    return dict.fromkeys(sorted(READERS, key=len, reverse=True))
-
-
-def _reader_of_name(name: str) -> Reader:
-    readers = _readers_by_ending()
+def known_ending(name: str) -> str | None:
+    """The ending by which a file of that name is read, or `None`; the longest that fits: a.nii.gz is no .gz."""
     lowered = name.lower()
-    ending = next((known for known in readers if lowered.endswith(known)), None)
-    if ending is None:
-        if lowered.endswith((".jpg", ".jpeg")):
-            raise RequestError(f"'{name}': JPEG is not supported, it alters intensities and labels. Convert to .png.")
-        READERS.find("." + lowered.partition(".")[2])
-        raise AssertionError(f"{name} was found though no ending matches")
-    reader = readers[ending]
-    if reader is None:
-        reader = readers[ending] = READERS.find(ending)
-    return reader
+    return max((ending for ending in READERS if lowered.endswith(ending)), key=len, default=None)
 
 
 def read_image(paths: Sequence[Path]) -> Image:

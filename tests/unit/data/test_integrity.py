@@ -30,7 +30,9 @@ def problems(
 ) -> list[tuple[str, str]]:
     files = tuple(Path(f"imagesTr/x_{index:04d}.nii") for index in range(image.shape[0]))
     case = RawCase(name="x", images=files, label=Path("labelsTr/x.nii"))
-    found = case_problems(case, Image(image.astype(np.float32), PLACE), label, label_place, description(num_channels))
+    found = case_problems(
+        case, Image(image.astype(np.float32), PLACE), label, label_place, value_counts(label), description(num_channels)
+    )
     assert all(problem.case == "x" and problem.remedy for problem in found)
     return [(problem.file, problem.what) for problem in found]
 

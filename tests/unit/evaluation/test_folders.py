@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autounet import parallel
 from autounet.data.io import write_label
 from autounet.errors import DataError, RequestError
-from autounet.evaluation import evaluate_folders, folders
+from autounet.evaluation import evaluate_folders
 from autounet.geometry import Geometry, Triple
 from autounet.labels import LabelClass, LabelSchema
 
@@ -172,7 +173,7 @@ def test_workers_give_the_same(pair: tuple[Path, Path], monkeypatch: pytest.Monk
     alone = evaluate_folders(*pair, jobs=1)
     write(pair[0] / "c.nii.gz", [1, 1, 1, 0])
     write(pair[1] / "c.nii.gz", [1, 1, 1, 0])
-    monkeypatch.setattr(folders, "_MIN_VOXELS_FOR_WORKERS", 0)
+    monkeypatch.setattr(parallel, "_BYTES_WORTH_A_WORKER", 1)
     together = evaluate_folders(*pair, jobs=2)
     assert together.cases[:2] == alone.cases
     assert together.cases[2].classes["class 1"].dice == 1.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from autounet.geometry import Box
-from autounet.preprocessing.crop import mark_outside, nonzero_box
+from autounet.geometry import Box, nonzero_box
+from autounet.preprocessing.crop import mark_outside
 
 
 def test_the_box_spans_the_voxels_of_all_channels_negative_ones_too() -> None:
