@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from autounet.errors import AutounetError, DataError, RequestError
+from autounet.arguments import fold_name, parse_seconds, plan_request, spread, train_config
+from autounet.errors import AutounetError, DataError
 
 if TYPE_CHECKING:
     from autounet.console import ConsoleReporter
-    from autounet.models.folder import FoldName
-    from autounet.training.config import TrainConfig
     from autounet.workspace import Workspace
 
 app = typer.Typer(
@@ -26,19 +25,45 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# Options that may be followed by several values, by verb.
-_LIST_OPTIONS = {
-    "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration"},
-    "predict": {"-f", "--fold"},
-}
-
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option("--workspace", "-w", help="Folder with raw/, preprocessed/ and results/.", show_default=False),
 ]
 JobsOption = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes.", show_default="all cores")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-PlannerOption = Annotated[str, typer.Option("--planner", help="Whose rules to plan by.")]
+PlannerOption = Annotated[
+    str, typer.Option("--planner", help="default, nnunet, nnunet_resenc, nnunet_resenc_m, _l or _xl.")
+]
+NetworkOption = Annotated[str | None, typer.Option("--network", help="Architecture.", show_default="the planner's")]
+ConfigurationsOption = Annotated[
+    list[str] | None,
+    typer.Option("-c", "--configuration", help="2d, 3d_fullres, ...; several may follow.", show_default="all"),
+]
+MemoryOption = Annotated[
+    float | None,
+    typer.Option("--memory-gib", min=0.01, help="Memory to plan for.", show_default="the device's own"),
+]
+PlanTimeOption = Annotated[
+    str | None,
+    typer.Option("--max-time", help="Plan so that training can use this time: 30m, 2h.", show_default="no limit"),
+]
+PatchOption = Annotated[
+    list[int] | None,
+    typer.Option("--patch", min=1, help="Patch: Z Y X, or Y X for 2d.", show_default="largest that fits"),
+]
+BatchOption = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Patches a step.", show_default="as many as fit")
+]
+SpacingOption = Annotated[
+    list[float] | None,
+    typer.Option("--spacing", help="Voxel size to resample to, Z Y X in mm.", show_default="by rule"),
+]
+FeaturesOption = Annotated[
+    int | None, typer.Option("--features", min=1, help="Channels of the finest stage.", show_default="32")
+]
+StagesOption = Annotated[
+    int | None, typer.Option("--stages", min=1, help="Resolutions at most.", show_default="as the patch allows")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -53,42 +78,87 @@ def _root(
         raise typer.Exit
 
 
+@app.command("plan")
+def plan(
+    dataset: Annotated[str, typer.Argument(help="4, 004 or Dataset004_Name.")],
+    configuration: ConfigurationsOption = None,
+    planner: PlannerOption = "default",
+    memory_gib: MemoryOption = None,
+    max_time: PlanTimeOption = None,
+    network: NetworkOption = None,
+    patch: PatchOption = None,
+    batch_size: BatchOption = None,
+    spacing: SpacingOption = None,
+    features: FeaturesOption = None,
+    stages: StagesOption = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print every decision with its reason.")] = False,
+    device: DeviceOption = "auto",
+    jobs: JobsOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Plan for a dataset, or see how and why it is planned. Sizes given are for -c, or for all that they fit."""
+    from autounet import pipeline
+    from autounet.report.plan import explanation, plan_table, what_next
+
+    request = plan_request(memory_gib, network, patch, batch_size, spacing, features, stages, configuration)
+    reporter = _reporter()
+    planned = pipeline.plan(
+        _workspace(workspace),
+        dataset,
+        planner=planner,
+        request=request,
+        max_seconds=None if max_time is None else parse_seconds(max_time),
+        device=device,
+        jobs=jobs,
+        reporter=reporter,
+    )
+    reporter.console.print(explanation(planned.plan) if explain else plan_table(planned.plan))
+    for line in what_next(planned.plan, planned.path, planned.to_prepare):
+        reporter.say(line)
+
+
 @app.command("plan_and_preprocess")
 def plan_and_preprocess(
     dataset: Annotated[
         list[str], typer.Option("-d", "--dataset", help="4, 004 or Dataset004_Name; several may follow.")
     ],
-    configuration: Annotated[
-        list[str] | None,
-        typer.Option("-c", "--configuration", help="2d, 3d_fullres; several may follow.", show_default="all"),
-    ] = None,
-    planner: PlannerOption = "nnunet",
-    memory_gib: Annotated[float, typer.Option(min=0.1, help="GPU memory to plan for.")] = 8.0,
+    configuration: ConfigurationsOption = None,
+    planner: PlannerOption = "default",
+    memory_gib: MemoryOption = None,
+    max_time: PlanTimeOption = None,
+    network: NetworkOption = None,
+    patch: PatchOption = None,
+    batch_size: BatchOption = None,
+    spacing: SpacingOption = None,
+    features: FeaturesOption = None,
+    stages: StagesOption = None,
+    device: DeviceOption = "auto",
     jobs: JobsOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Check a dataset, measure it, plan for it, and prepare its cases."""
     from autounet import pipeline
-    from autounet.console import plan_table
+    from autounet.report.plan import plan_table, what_next
 
+    request = plan_request(memory_gib, network, patch, batch_size, spacing, features, stages, configuration)
     reporter = _reporter()
     for name in dataset:
-        planned = pipeline.plan_and_preprocess(
+        done = pipeline.plan_and_preprocess(
             _workspace(workspace),
             name,
             configurations=configuration,
             planner=planner,
-            memory_gib=memory_gib,
+            request=request,
+            max_seconds=None if max_time is None else parse_seconds(max_time),
+            device=device,
             jobs=jobs,
             reporter=reporter,
         )
-        reporter.console.print(plan_table(planned.plan))
-        for chosen, count in planned.counts.items():
+        reporter.console.print(plan_table(done.plan))
+        for chosen, count in done.counts.items():
             reporter.say(f"{chosen}: {count.prepared} cases prepared, {count.ready} were ready")
-        reporter.say(f"Every value and its reason: {planned.folder / f'plan_{planner}.json'}")
-        number = int(planned.plan.dataset_name[7:10])
-        last = list(planned.counts)[-1]
-        reporter.say(f"Next: autounet train {number} {last} 0 --max-time 10m")
+        for line in what_next(done.plan, done.path, dict.fromkeys(done.counts, 0)):
+            reporter.say(line)
 
 
 @app.command("train")
@@ -98,14 +168,17 @@ def train(
     fold: Annotated[str, typer.Argument(help="0 to 4, or all.")],
     max_time: Annotated[
         str | None,
-        typer.Option(help="Time for the whole command, for example 30m or 2h; the schedule is laid over it."),
+        typer.Option(
+            help="Time for the whole command, for example 30m or 2h; the schedule is laid over it.",
+            show_default="the plan's, if it was made for a time",
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of 250 steps.", show_default="1000")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of initialisation, sampling and augmentation.")] = 0,
-    network: Annotated[str | None, typer.Option(help="Architecture.", show_default="the plan's")] = None,
+    network: NetworkOption = None,
     loss: Annotated[str, typer.Option(help="Loss.")] = "dice_ce",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    planner: PlannerOption = "nnunet",
+    planner: PlannerOption = "default",
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew over what is there.")] = False,
@@ -115,14 +188,16 @@ def train(
     from autounet import pipeline
     from autounet.console import scores_table
 
-    config = _train_config(max_time, epochs, {"seed": seed, "loss": loss, "precision": precision})
+    options = {"seed": seed, "loss": loss, "precision": precision}
+    planned = pipeline.planned_seconds(_workspace(workspace), dataset, configuration, planner)
+    config = train_config(max_time, epochs, planned, options)
     reporter = _reporter()
     try:
         trained = pipeline.train(
             _workspace(workspace),
             dataset,
             configuration,
-            _fold(fold),
+            fold_name(fold),
             config=config,
             planner=planner,
             network=network,
@@ -212,7 +287,7 @@ def demo(
 
     reporter = _reporter()
     try:
-        result = pipeline.demo(folder, max_seconds=_seconds(max_time), reporter=reporter)
+        result = pipeline.demo(folder, max_seconds=parse_seconds(max_time), reporter=reporter)
     finally:
         reporter.clear()
     reporter.console.print(scores_table(result.summary, f"{result.summary.num_cases} cases that it did not train on"))
@@ -228,7 +303,7 @@ def main() -> NoReturn:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(_spread(arguments))
+        app(spread(arguments))
     except DataError as error:
         if debug:
             raise
@@ -245,20 +320,6 @@ def main() -> NoReturn:
     except Exception as error:
         _fail(f"{type(error).__name__}: {error}. This should not happen; --debug shows where it did.", 1, debug)
     sys.exit(0)
-
-
-def _spread(arguments: list[str]) -> list[str]:
-    """Let list options take several values, as in `-c 2d 3d_fullres`: each becomes an option of its own."""
-    options = _LIST_OPTIONS.get(arguments[0] if arguments else "", set())
-    spread: list[str] = []
-    option = None
-    for argument in arguments:
-        if argument.startswith("-"):
-            option = argument if argument in options else None
-        elif option is not None and spread[-1] != option:
-            spread.append(option)
-        spread.append(argument)
-    return spread
 
 
 def _fail(message: str, code: int, debug: bool) -> NoReturn:
@@ -293,42 +354,3 @@ def _workspace(folder: Path | None) -> Workspace:
         raw, preprocessed, results = (Path(os.environ[name]).absolute() for name in names)
         return Workspace(raw=raw, preprocessed=preprocessed, results=results)
     return Workspace.at(folder or Path("autounet_workspace"))
-
-
-def _fold(text: str) -> FoldName:
-    if text == "all":
-        return "all"
-    if not text.isdigit():
-        raise RequestError(f"fold must be a number from 0, or 'all', got '{text}'")
-    return int(text)
-
-
-def _train_config(max_time: str | None, epochs: int | None, options: dict[str, Any]) -> TrainConfig:
-    from pydantic import ValidationError
-
-    from autounet.training.config import TrainConfig
-
-    if max_time is not None and epochs is not None:
-        raise RequestError("--max-time and --epochs exclude each other: give the time or the number of epochs")
-    base = TrainConfig() if max_time is None else TrainConfig.for_clock(_seconds(max_time))
-    if epochs is not None:
-        options["num_epochs"] = epochs
-    try:
-        return TrainConfig.model_validate({**base.model_dump(), **options})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "--" + str(first["loc"][0]).replace("_", "-")
-        raise RequestError(f"{name} {first['input']}: {first['msg']}") from None
-
-
-def _seconds(text: str) -> float:
-    """`90s`, `10m`, `1.5h` or plain seconds."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    number, unit = (text[:-1], units[text[-1]]) if text and text[-1] in units else (text, 1.0)
-    try:
-        seconds = float(number) * unit
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise RequestError(f"--max-time '{text}' is no time. Write for example 90s, 10m or 1.5h.")
-    return seconds

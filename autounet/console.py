@@ -20,11 +20,9 @@ from rich.status import Status
 from rich.table import Table
 
 from autounet.errors import DataError
-from autounet.planners.reasons import by_axis
 
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
-    from autounet.plans import Plan
 
 T = TypeVar("T")
 
@@ -98,26 +96,6 @@ def scores_table(summary: Summary, title: str) -> Table:
         )
     table.add_section()
     table.add_row("foreground", _number(summary.foreground_dice), _number(summary.foreground_iou), "", "", "")
-    return table
-
-
-def plan_table(plan: Plan) -> Table:
-    """The configurations of a plan, side by side."""
-    table = Table(title=f"Plan of {plan.dataset_name}", title_justify="left")
-    table.add_column("")
-    configurations = plan.configurations.values()
-    for configuration in configurations:
-        table.add_column(configuration.name)
-    rows = {
-        "spacing (mm)": [by_axis(entry.spacing_mm) for entry in configurations],
-        "median shape": [by_axis(entry.median_shape) for entry in configurations],
-        "patch": [by_axis(entry.patch_size) for entry in configurations],
-        "batch": [str(entry.batch_size) for entry in configurations],
-        "stages": [str(entry.network.num_stages) for entry in configurations],
-        "features": [by_axis(entry.network.features) for entry in configurations],
-    }
-    for name, values in rows.items():
-        table.add_row(name, *values)
     return table
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +16,7 @@ import numpy.typing as npt
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import DatasetDescription
 from autounet.data.integrity import check_case
-from autounet.errors import DataError, Problem
+from autounet.errors import DataError, Problem, RequestError
 from autounet.geometry import Array, Shape3, Triple, nonzero_box
 from autounet.labels import LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
@@ -21,6 +24,8 @@ from autounet.plans import IntensityStatistics
 from autounet.progress import SILENT, Reporter
 from autounet.records import SCHEMA_VERSION, Record
 
+# Raised whenever the code measures something else, so that stored fingerprints are taken again.
+_FORMAT = 1
 _SEED = 1234  # nnU-Net's
 # Enough for a percentile of 0.5 to rest on 50 voxels a case, and on thousands in a dataset.
 _MAX_SAMPLES = 10_000
@@ -58,6 +63,7 @@ class Fingerprint(Record):
         cases: In the order of the dataset.
         intensities: Of each channel, every case with foreground weighing the same.
         median_relative_size_after_crop: Median over the cases of the share of voxels that cropping keeps.
+        source: Hash of the state of the files and of the `dataset.json` that were measured.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -65,6 +71,23 @@ class Fingerprint(Record):
     cases: tuple[CaseFingerprint, ...]
     intensities: tuple[IntensityStatistics, ...]
     median_relative_size_after_crop: float
+    source: str = ""
+
+
+def known_fingerprint(path: Path, dataset: RawDataset) -> Fingerprint | None:
+    """The fingerprint of a file, if it was taken of the dataset as it is now."""
+    try:
+        known = Fingerprint.read(path)
+    except RequestError:  # missing, or torn
+        return None
+    return known if known.source == _state(dataset) else None
+
+
+def _state(dataset: RawDataset) -> str:
+    paths = [path for case in dataset.cases for path in case.files if path]
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    content = json.dumps([_FORMAT, dataset.description.model_dump(mode="json"), files])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -122,6 +145,7 @@ def take_fingerprint(
             for channel in range(description.num_channels)
         ),
         median_relative_size_after_crop=float(np.median(relative_sizes)),
+        source=_state(dataset),
     )
 
 

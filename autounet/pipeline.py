@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 from autounet.data.dataset import RawDataset, find_cases
 from autounet.data.description import write_dataset_json
-from autounet.data.splits import Split, load_or_make_splits
+from autounet.data.splits import load_or_make_splits
 from autounet.errors import DataError, RequestError
-from autounet.fingerprint import Fingerprint, take_fingerprint
+from autounet.fingerprint import Fingerprint, known_fingerprint, take_fingerprint
+from autounet.launch.planning import make_plan, must_prepare, read_plan, write_plan
 from autounet.parallel import available_cpus
-from autounet.planners import PLANNERS
-from autounet.plans import Configuration, Plan, plan_path
-from autounet.preprocessing.dataset import PreparedCount, prepare_dataset, recipe, store_for
+from autounet.planners import DEFAULT_PLANNER, PLANNERS
+from autounet.planners.request import PlanRequest
+from autounet.plans import Plan
+from autounet.preprocessing.dataset import PreparedCount, prepare_dataset, store_for
 from autounet.progress import SILENT, Reporter, duration
-from autounet.records import read_json
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,26 +30,80 @@ if TYPE_CHECKING:
     from autounet.models.folder import FoldName
     from autounet.training.config import TrainConfig
 
-DEFAULT_PLANNER = "nnunet"
-
 DEMO_DATASET = "Dataset900_Phantoms"
 DEMO_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What `plan_and_preprocess` made.
+    """What `plan` made.
 
     Attributes:
         fingerprint: Of the dataset.
         plan: Its plan.
-        folder: Where both lie, with the prepared cases.
-        counts: Prepared cases of each configuration.
+        path: The plan's file.
+        to_prepare: Cases that are yet to be prepared, of each configuration.
     """
 
     fingerprint: Fingerprint
     plan: Plan
-    folder: Path
+    path: Path
+    to_prepare: dict[str, int]
+
+    @property
+    def folder(self) -> Path:
+        """The dataset's preprocessed folder."""
+        return self.path.parent
+
+
+def plan(
+    workspace: Workspace,
+    dataset: str,
+    *,
+    planner: str = DEFAULT_PLANNER,
+    request: PlanRequest | None = None,
+    max_seconds: float | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Planned:
+    """Check a raw dataset, measure it, and plan for it.
+
+    Args:
+        workspace: Where things are.
+        dataset: `4`, `004` or `Dataset004_Hippocampus`.
+        planner: Name in `autounet.planners.PLANNERS`.
+        request: What the plan must be like; all is the planner's to decide by default.
+        max_seconds: Time for training; configurations are made so small that they can use it.
+        device: To plan for.
+        jobs: Worker processes; one a processor by default.
+        reporter: Shows the progress.
+
+    Raises:
+        DataError: The dataset has problems; all of them at once, and nothing was written.
+        RequestError: The request does not fit the dataset, the network or the memory.
+    """
+    PLANNERS.find(planner)
+    raw, problems = RawDataset.scan(_raw_folder(workspace, dataset))
+    folder = workspace.preprocessed / raw.description.name
+    fingerprint = known_fingerprint(folder / "fingerprint.json", raw) if not problems else None
+    if fingerprint is None:
+        fingerprint = take_fingerprint(raw, jobs=jobs or available_cpus(), reporter=reporter, known_problems=problems)
+    made = make_plan(
+        planner, fingerprint, raw.description, request or PlanRequest(), max_seconds, device=device, reporter=reporter
+    )
+    # The splits are read before anything is written: a splits file of the user's own may be wrong.
+    load_or_make_splits(folder / "splits_final.json", [case.name for case in raw.cases])
+    fingerprint.write(folder / "fingerprint.json")
+    made, path = write_plan(made, folder, reporter)
+    waiting = {name: len(must_prepare(raw, made, entry, folder)) for name, entry in made.configurations.items()}
+    return Planned(fingerprint, made, path, waiting)
+
+
+@dataclass(frozen=True)
+class Preprocessed(Planned):
+    """What `plan_and_preprocess` made: the plan, and how many cases of each configuration are prepared."""
+
     counts: dict[str, PreparedCount]
 
 
@@ -58,38 +113,55 @@ def plan_and_preprocess(
     *,
     configurations: Sequence[str] | None = None,
     planner: str = DEFAULT_PLANNER,
-    memory_gib: float = 8.0,
+    request: PlanRequest | None = None,
+    max_seconds: float | None = None,
+    device: str = "auto",
     jobs: int | None = None,
     reporter: Reporter = SILENT,
-) -> Planned:
+) -> Preprocessed:
     """Check a raw dataset, measure it, plan for it, and prepare its cases.
 
     Args:
         workspace: Where things are.
         dataset: `4`, `004` or `Dataset004_Hippocampus`.
         configurations: Which to prepare; all that the plan has by default.
-        planner: Name in `autounet.planners.PLANNERS`.
-        memory_gib: GPU memory to plan for.
+        planner: As for `plan`, like the following.
+        request: What the plan must be like.
+        max_seconds: Time for training.
+        device: To plan for.
         jobs: Worker processes; one a processor by default.
         reporter: Shows the progress.
 
     Raises:
         DataError: The dataset has problems; all of them at once, and nothing was written.
-        RequestError: The request does not fit the dataset.
+        RequestError: The request does not fit the dataset, the network or the memory.
     """
     jobs = jobs or available_cpus()
-    make_plan = PLANNERS.find(planner)
-    raw, problems = RawDataset.scan(_raw_folder(workspace, dataset))
-    fingerprint = take_fingerprint(raw, jobs=jobs, reporter=reporter, known_problems=problems)
-    plan = make_plan(fingerprint, raw.description, memory_gib=memory_gib)
-    chosen = [plan.configuration(name) for name in configurations or plan.configurations]
-    folder = workspace.preprocessed / raw.description.name
-    # The splits are read before anything is written: a splits file of the user's own may be wrong.
-    load_or_make_splits(folder / "splits_final.json", [case.name for case in raw.cases])
-    fingerprint.write(folder / "fingerprint.json")
-    _write_plan(plan, plan_path(folder, planner), reporter)
-    counts = prepare_dataset(raw, plan, chosen, folder, jobs=jobs, reporter=reporter)
-    return Planned(fingerprint, plan, folder, counts)
+    planned = plan(
+        workspace,
+        dataset,
+        planner=planner,
+        request=request,
+        max_seconds=max_seconds,
+        device=device,
+        jobs=jobs,
+        reporter=reporter,
+    )
+    raw = RawDataset.load(_raw_folder(workspace, dataset))
+    chosen = [planned.plan.configuration(name) for name in configurations or planned.plan.configurations]
+    counts = prepare_dataset(raw, planned.plan, chosen, planned.folder, jobs=jobs, reporter=reporter)
+    return Preprocessed(**vars(planned), counts=counts)
+
+
+def planned_seconds(workspace: Workspace, dataset: str, configuration: str, planner: str) -> float | None:
+    """The time for training that a configuration was planned for; `None` where it was for none.
+
+    Raises:
+        RequestError: There is no such plan or configuration.
+    """
+    folder = workspace.preprocessed / workspace.find_dataset(dataset)
+    time = read_plan(folder, planner, dataset).configuration(configuration).time
+    return None if time is None else time.max_seconds
 
 
 @dataclass(frozen=True)
@@ -136,25 +208,25 @@ def train(
     """
     started = time.perf_counter()
     from autounet.launch.fold import FoldRun, train_fold
+    from autounet.launch.requirements import require_free, require_one_stage, require_prepared, split_of, with_network
     from autounet.losses import LOSSES
     from autounet.models.folder import fold_folder, model_folder
-    from autounet.networks import NETWORKS
     from autounet.training.config import TrainConfig
     from autounet.training.device import choose_device
 
     config = config or TrainConfig()
     name = workspace.find_dataset(dataset)
     preprocessed = workspace.preprocessed / name
-    plan = _read_plan(preprocessed, planner, dataset)
-    chosen = _with_network(plan.configuration(configuration), network)
-    NETWORKS.find(chosen.network.name)
+    plan = read_plan(preprocessed, planner, dataset)
+    chosen = with_network(plan.configuration(configuration), network)
+    require_one_stage(chosen)
     LOSSES.find(config.loss)
     raw = RawDataset.load(_raw_folder(workspace, dataset))
-    _require_prepared(raw, plan, chosen, preprocessed)
-    split = _split(preprocessed, raw, fold)
+    require_prepared(raw, plan, chosen, preprocessed)
+    split = split_of(preprocessed, raw, fold)
     model = model_folder(workspace, plan, chosen)
     folder = fold_folder(model, fold)
-    _require_free(folder, resume=resume, overwrite=overwrite)
+    require_free(folder, resume=resume, overwrite=overwrite)
     run = FoldRun(
         plan=plan,
         configuration=chosen,
@@ -334,71 +406,3 @@ def _raw_folder(workspace: Workspace, dataset: str) -> Path:
     if not folder.is_dir():
         raise RequestError(f"{folder} does not exist; the raw images of {name} are needed here")
     return folder
-
-
-def _write_plan(plan: Plan, path: Path, reporter: Reporter) -> None:
-    """Write a plan; one of another content that is there, perhaps edited by hand, is kept beside it."""
-    if path.exists() and not _holds(path, plan):
-        kept = path.with_name(f"{path.stem}.previous.json")
-        path.replace(kept)
-        reporter.say(f"the plan differs from the one that was there, which is kept as {kept}")
-    plan.write(path)
-
-
-def _holds(path: Path, plan: Plan) -> bool:
-    try:
-        return bool(read_json(path) == plan.model_dump(mode="json"))
-    except RequestError:  # torn by an editor, say
-        return False
-
-
-def _read_plan(preprocessed: Path, planner: str, dataset: str) -> Plan:
-    path = plan_path(preprocessed, planner)
-    if not path.exists():
-        raise RequestError(f"{path} does not exist. Make it with: autounet plan_and_preprocess -d {dataset}")
-    return Plan.read(path)
-
-
-def _with_network(configuration: Configuration, network: str | None) -> Configuration:
-    if network is None or network == configuration.network.name:
-        return configuration
-    return configuration.model_copy(update={"network": configuration.network.model_copy(update={"name": network})})
-
-
-def _require_prepared(raw: RawDataset, plan: Plan, configuration: Configuration, preprocessed: Path) -> None:
-    """Every case must be prepared from the raw files and the plan as they are now."""
-    store = store_for(preprocessed, plan, configuration)
-    stale = [case.name for case in raw.cases if not store.holds(case.name, recipe(case, plan, configuration))]
-    if stale:
-        raise RequestError(
-            f"{len(stale)} of {len(raw.cases)} cases are not prepared for {configuration.name}, or their files or the "
-            f"plan changed since (first: {stale[0]}). Prepare them with: "
-            f"autounet plan_and_preprocess -d {int(plan.dataset_name[7:10])} -c {configuration.name}"
-        )
-
-
-def _split(preprocessed: Path, raw: RawDataset, fold: FoldName) -> Split:
-    names = tuple(sorted(case.name for case in raw.cases))
-    if fold == "all":
-        return Split(train=names, validation=names)
-    splits = load_or_make_splits(preprocessed / "splits_final.json", names)
-    if not 0 <= fold < len(splits):
-        raise RequestError(f"fold {fold} does not exist: there are folds 0 to {len(splits) - 1}, and 'all'")
-    return splits[fold]
-
-
-def _require_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Nothing that was trained is lost by mistake."""
-    from autounet.models.folder import ModelRecord, record_path
-
-    path = record_path(folder)
-    if resume and overwrite:
-        raise RequestError("--resume and --overwrite exclude each other: go on with the run, or start anew")
-    if resume:
-        if not path.exists():
-            raise RequestError(f"there is no run to resume in {folder}. Start one without --resume.")
-        if ModelRecord.read(path).finished:
-            raise RequestError(f"the run in {folder} is finished. To train anew over it, give --overwrite.")
-    elif path.exists() and not overwrite:
-        how = "is finished" if ModelRecord.read(path).finished else "was not finished; go on with it by --resume"
-        raise RequestError(f"{folder} holds a run that {how}. To train anew over it, give --overwrite.")

@@ -5,10 +5,12 @@ Written by a planner (`autounet.planners`), read by preprocessing, training and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from autounet.errors import RequestError
 from autounet.geometry import Shape3, Triple
@@ -54,8 +56,8 @@ class NetworkPlan(Record):
         features: Channels of each stage.
         kernel_sizes: Kernel of each stage, as many numbers as the network has spatial axes.
         strides: Stride on entering each stage; all ones for the first.
-        num_convs_encoder: Convolutions of each encoder stage.
-        num_convs_decoder: Convolutions of each decoder stage, one entry fewer.
+        num_convs_encoder: Convolutions of each encoder stage; residual blocks where the network is made of them.
+        num_convs_decoder: The same of each decoder stage, one entry fewer.
     """
 
     name: str
@@ -72,6 +74,16 @@ class NetworkPlan(Record):
             raise ValueError(
                 f"the network has {self.num_stages} stages by its features, but other entries count differently"
             )
+        numbers = (self.features, self.num_convs_encoder, self.num_convs_decoder, *self.kernel_sizes, *self.strides)
+        if not self.features or min((value for entry in numbers for value in entry), default=1) < 1:
+            raise ValueError("the network needs one stage or more, and all its numbers must be 1 or more")
+        if {len(stage) for stage in (*self.kernel_sizes, *self.strides)} - {self.num_spatial_dims}:
+            raise ValueError("strides and kernel_sizes must have as many axes at every stage")
+        if max(self.strides[0]) > 1:
+            raise ValueError(f"strides must begin with ones, as stage 1 has full resolution, got {self.strides[0]}")
+        even = [kernel for kernel in self.kernel_sizes if any(size % 2 == 0 for size in kernel)]
+        if even:
+            raise ValueError(f"kernel_sizes must be odd, so that padding keeps the size, got {even[0]}")
         return self
 
     @property
@@ -93,10 +105,58 @@ class NetworkPlan(Record):
         return tuple(total)
 
 
-class Configuration(Record):
-    """One way to train on the dataset: `2d` or `3d_fullres`.
+class MemoryEstimate(Record):
+    """What a training step takes at its peak.
 
     Attributes:
+        weights_bytes: Parameters.
+        optimizer_bytes: States of the optimiser, and averaged weights.
+        activations_bytes: What the forward pass keeps for the backward pass; image, labels and loss included.
+        working_bytes: What there is besides at the peak: gradients, and copies that convolutions work on.
+        reserve_bytes: Left free, because no estimate is exact and memory is handed out in blocks.
+    """
+
+    weights_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    working_bytes: int
+    reserve_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        used = self.weights_bytes + self.optimizer_bytes + self.activations_bytes + self.working_bytes
+        return used + self.reserve_bytes
+
+
+class TimePlan(Record):
+    """How long training takes.
+
+    Attributes:
+        step_seconds: Of one training step of full size, measured on the device.
+        num_steps: Of the run, those with smaller patches included.
+        total_seconds: Of the run.
+        max_seconds: The time given; `None` where training counts epochs.
+        device: What was measured.
+        expected_end: When the run would end if it began when this was measured.
+        changes: What was made smaller than memory asks for, in sentences.
+    """
+
+    step_seconds: float = Field(gt=0)
+    num_steps: int = Field(ge=0)
+    total_seconds: float = Field(gt=0)
+    max_seconds: float | None = None
+    device: str
+    expected_end: datetime
+    changes: tuple[str, ...] = ()
+
+
+class Configuration(Record):
+    """One way to train on the dataset: `2d`, `3d_fullres`, `3d_lowres` or `3d_cascade_fullres`.
+
+    Attributes:
+        inherits_from: Configuration whose values hold where a plan file says nothing else.
+        previous_stage: Configuration whose predictions are further inputs: one channel a class.
         spacing_mm: Voxel size after resampling, in the plan's axis order; two numbers for 2D, where slices keep
             the spacing they came with.
         median_shape: Median shape of the cases at that spacing.
@@ -104,15 +164,21 @@ class Configuration(Record):
         batch_size: Patches a step.
         batch_dice: Whether the Dice loss pools over the batch.
         network: The network's topology.
+        memory: What training takes; `None` where it was not measured.
+        time: How long training takes; `None` where it was not asked for.
     """
 
     name: str
+    inherits_from: str | None = None
+    previous_stage: str | None = None
     spacing_mm: tuple[float, ...]
     median_shape: tuple[float, ...]
     patch_size: tuple[int, ...]
-    batch_size: int
+    batch_size: int = Field(ge=1)
     batch_dice: bool
     network: NetworkPlan
+    memory: MemoryEstimate | None = None
+    time: TimePlan | None = None
 
     @model_validator(mode="after")
     def _patch_fits_network(self) -> Configuration:
@@ -121,11 +187,16 @@ class Configuration(Record):
                 f"patch_size {self.patch_size} has {len(self.patch_size)} axes, "
                 f"but the network has {self.network.num_spatial_dims}"
             )
-        for size, divisor in zip(self.patch_size, self.network.divisor, strict=True):
-            if size < divisor or size % divisor:
-                raise ValueError(
-                    f"patch_size {self.patch_size} must be divisible by {self.network.divisor}, the network's strides"
-                )
+        for name, values in (("spacing_mm", self.spacing_mm), ("median_shape", self.median_shape)):
+            if len(values) != self.num_spatial_dims or not all(0 < value < float("inf") for value in values):
+                raise ValueError(f"{name} must be {self.num_spatial_dims} positive numbers, got {values}")
+        if any(size < 1 or size % factor for size, factor in zip(self.patch_size, self.network.divisor, strict=True)):
+            sizes = zip(self.patch_size, self.network.divisor, strict=True)
+            nearest_size = tuple(max(1, -(-size // factor)) * factor for size, factor in sizes)
+            raise ValueError(
+                f"patch_size {self.patch_size} must be divisible by {self.network.divisor}, the network's strides. "
+                f"The next that is: {nearest_size}"
+            )
         return self
 
     @property
@@ -143,17 +214,25 @@ class Configuration(Record):
 
 
 class Decision(Record):
-    """One derived value and one sentence that says why."""
+    """One derived value and one sentence that says why.
+
+    Attributes:
+        alternatives: Values that could have been, each with what it would cost.
+    """
 
     name: str
     value: str
     reason: str
+    alternatives: tuple[str, ...] = ()
 
 
 class Plan(Record):
     """All that was decided for a dataset.
 
+    A file may leave out of a configuration what it `inherits_from` another one, as nnU-Net's plans do.
+
     Attributes:
+        memory_gib: Memory that was planned for.
         transpose_forward: Axis order of prepared arrays: axis `i` is the raw array's axis `transpose_forward[i]`.
         median_spacing_mm: Target spacing at full resolution, in the plan's axis order.
         median_shape: Median shape of the cropped cases at that spacing.
@@ -163,6 +242,7 @@ class Plan(Record):
     schema_version: Literal[1] = SCHEMA_VERSION
     dataset_name: str
     planner: str
+    memory_gib: float = Field(gt=0)
     file_ending: str
     labels: LabelSchema
     channels: tuple[ChannelPlan, ...]
@@ -171,6 +251,50 @@ class Plan(Record):
     median_shape: tuple[float, float, float]
     configurations: dict[str, Configuration]
     decisions: tuple[Decision, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_inheritance(cls, values: Any) -> Any:
+        """Complete every configuration by what it inherits, before anything is checked."""
+        entries = values.get("configurations") if isinstance(values, dict) else None
+        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+            return values
+        return {**values, "configurations": {name: _inherited(name, entries, ()) for name in entries}}
+
+    @model_serializer(mode="wrap")
+    def _leave_out_inherited(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write of a configuration only what differs from its parent, so that an edit of the parent holds for both."""
+        written: dict[str, Any] = handler(self)
+        entries = written["configurations"]
+        own = dict(entries)
+        for name, entry in entries.items():
+            parent = entries.get(entry["inherits_from"])
+            if parent is not None:
+                own[name] = {
+                    key: value
+                    for key, value in entry.items()
+                    if key in ("name", "inherits_from") or value != parent[key]
+                }
+        written["configurations"] = own
+        return written
+
+    @model_validator(mode="after")
+    def _configurations_agree(self) -> Plan:
+        for name, entry in self.configurations.items():
+            if entry.name != name:
+                raise ValueError(f"configuration '{name}' calls itself '{entry.name}'")
+            if entry.previous_stage is not None and entry.previous_stage not in self.configurations:
+                raise ValueError(
+                    f"configuration '{name}' follows '{entry.previous_stage}', which the plan does not hold"
+                )
+        if sorted(self.transpose_forward) != [0, 1, 2]:
+            raise ValueError(f"transpose_forward must order the axes 0, 1 and 2, got {self.transpose_forward}")
+        return self
+
+    def num_inputs(self, configuration: Configuration) -> int:
+        """Input channels of a network: the image's, and one a class of the stage before."""
+        earlier = self.labels.num_classes if configuration.previous_stage is not None else 0
+        return len(self.channels) + earlier
 
     @property
     def transpose_backward(self) -> Shape3:
@@ -195,6 +319,19 @@ class Plan(Record):
             f"{self.dataset_name} has no configuration '{name}'.{why}{nearest(name, known)} "
             f"Planned: {', '.join(known)}."
         )
+
+
+def _inherited(name: str, entries: dict[str, dict[str, Any]], children: Sequence[str]) -> dict[str, Any]:
+    """A configuration of a plan file with the values of its parents; its own replace theirs, key by key."""
+    entry = entries[name]
+    parent = entry.get("inherits_from")
+    if parent is None:
+        return {"name": name, **entry}
+    if parent in (*children, name):
+        raise ValueError(f"configurations inherit in a circle: {' from '.join([*children, name, parent])}")
+    if parent not in entries:
+        raise ValueError(f"configuration '{name}' inherits from '{parent}', which the plan does not hold")
+    return {**_inherited(parent, entries, (*children, name)), "name": name, **entry}
 
 
 def plan_path(folder: Path, planner: str) -> Path:

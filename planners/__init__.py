@@ -7,29 +7,29 @@ from typing import Protocol
 
 from autounet.data.description import DatasetDescription
 from autounet.fingerprint import Fingerprint
-from autounet.geometry import Triple
+from autounet.planners.request import PlanRequest
 from autounet.plans import Plan
 from autounet.registry import Registry
 
 
 class Planner(Protocol):
-    """What an entry of `PLANNERS` is: a pure function from evidence to a plan."""
+    """What an entry of `PLANNERS` is: a pure function from evidence to a plan.
+
+    Attributes:
+        asks_device: Its default memory is that of the device, which the request then must tell.
+    """
+
+    asks_device: bool
 
     def __call__(
-        self,
-        fingerprint: Fingerprint,
-        description: DatasetDescription,
-        *,
-        memory_gib: float = 8.0,
-        spacing_mm: Triple | None = None,
+        self, fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest | None = None
     ) -> Plan:
         """Plan a dataset.
 
         Args:
             fingerprint: What was measured on the training cases.
             description: What `dataset.json` says.
-            memory_gib: Memory of the device that the plan is made for.
-            spacing_mm: Target spacing `(z, y, x)` in the images' own axis order, instead of the planner's choice.
+            request: What the user asks for; nothing by default.
 
         Returns:
             The plan; each of its values has a decision with a reason.
@@ -40,4 +40,16 @@ class Planner(Protocol):
         ...
 
 
-PLANNERS: Registry[Planner] = Registry("autounet.planners", "planner", {"nnunet": "autounet.planners.nnunet:plan"})
+DEFAULT_PLANNER = "default"
+PLANNERS: Registry[Planner] = Registry(
+    "autounet.planners",
+    "planner",
+    {
+        DEFAULT_PLANNER: "autounet.planners.default:planner",
+        "nnunet": "autounet.planners.nnunet:planner",
+        "nnunet_resenc": "autounet.planners.nnunet:planner_resenc",
+        "nnunet_resenc_m": "autounet.planners.nnunet:planner_resenc_m",
+        "nnunet_resenc_l": "autounet.planners.nnunet:planner_resenc_l",
+        "nnunet_resenc_xl": "autounet.planners.nnunet:planner_resenc_xl",
+    },
+)

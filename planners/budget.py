@@ -1,167 +1,186 @@
-"""What a patch costs in device memory, and the largest patch and batch that fit.
+"""Patch and batch within a memory: what a budget is, and nnU-Net's own, fitted by hand to its two networks.
 
-The measure is nnU-Net's: elements of all convolution outputs of one patch, in proportion to a size that was found to
-fill a known memory. Rules: nnU-Net v2, `default_experiment_planner.py` (`get_plans_for_configuration`) and
-`compute_conv_feature_map_size` of dynamic-network-architectures.
+nnU-Net's measure is the number of elements of all convolution outputs of one patch, in proportion to a size that was
+found to fill a known memory. Rules: nnU-Net v2, `default_experiment_planner.py` (`get_plans_for_configuration`),
+`residual_encoder_unet_planners.py`, and `compute_conv_feature_map_size` of dynamic-network-architectures.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from autounet.planners.constants import NNUNET, PlannerConstants
-from autounet.planners.topology import Topology, find_topology
+from autounet.planners.patch import PatchSearch
+from autounet.planners.reasons import millions, number
+from autounet.planners.topology import Topology
+from autounet.plans import MemoryEstimate, NetworkPlan
 
 
-def features_per_stage(num_stages: int, num_spatial_dims: int, constants: PlannerConstants = NNUNET) -> tuple[int, ...]:
-    """Channels of each stage: doubled from stage to stage, up to a limit."""
-    limit = constants.of(num_spatial_dims).max_features
-    return tuple(min(limit, constants.base_features * 2**stage) for stage in range(num_stages))
-
-
-def feature_map_size(
-    stage_shapes: Sequence[Sequence[int]],
-    features: Sequence[int],
-    num_convs_encoder: Sequence[int],
-    num_convs_decoder: Sequence[int],
-    num_labels: int,
-) -> int:
-    """Elements of all convolution outputs of a plain U-Net for one patch, deep supervision left out.
-
-    With features `F` and voxels `V` of each stage: the encoder's convolutions `n F V`; the decoder's as well, each
-    with its transposed convolution `F V`; and the output, one map a label.
-
-    Args:
-        stage_shapes: Shape of the feature maps of each stage, the finest first.
-        features: Channels of each stage.
-        num_convs_encoder: Convolutions of each encoder stage.
-        num_convs_decoder: Convolutions of each decoder stage, one entry fewer.
-        num_labels: Entries of `labels` in `dataset.json`, background and ignore counted.
-    """
-    elements = [channels * math.prod(shape) for channels, shape in zip(features, stage_shapes, strict=True)]
-    encoder = sum(num * size for num, size in zip(num_convs_encoder, elements, strict=True))
-    decoder = sum((num + 1) * size for num, size in zip(num_convs_decoder, elements[:-1], strict=True))
-    return encoder + decoder + num_labels * math.prod(stage_shapes[0])
-
-
-def initial_patch_size(spacing_mm: Sequence[float], constants: PlannerConstants = NNUNET) -> tuple[int, ...]:
-    """The first patch to try: as long on each axis in mm, and as many voxels as the initial square or cube."""
-    num_axes = len(spacing_mm)
-    voxels_per_mm = 1 / np.asarray(spacing_mm, dtype=np.float64)
-    volume = constants.of(num_axes).initial_patch_edge ** num_axes
-    scaled = voxels_per_mm * (volume / np.prod(voxels_per_mm)) ** (1 / num_axes)
-    return tuple(max(1, round(size)) for size in scaled.tolist())
+def network_plan(topology: Topology, constants: PlannerConstants = NNUNET) -> NetworkPlan:
+    """The network of a topology: widths doubled from stage to stage up to a limit, depths as the constants say."""
+    limit = constants.of(len(topology.patch_size)).max_features
+    encoder, decoder = constants.depths(topology.num_stages)
+    return NetworkPlan(
+        name=constants.network,
+        features=tuple(min(limit, constants.base_features * 2**stage) for stage in range(topology.num_stages)),
+        kernel_sizes=topology.kernel_sizes,
+        strides=topology.strides,
+        num_convs_encoder=encoder,
+        num_convs_decoder=decoder,
+    )
 
 
 @dataclass(frozen=True)
-class Budget:
-    """A memory limit, and what a patch costs against it.
+class Fit:
+    """Patch and batch that a budget allows.
 
     Attributes:
-        num_spatial_dims: 2 or 3.
-        num_labels: Entries of `labels` in `dataset.json`.
-        memory_gib: Memory of the device.
-        constants: The numbers of the rules.
+        topology: The network's, with its patch.
+        batch_size: Patches a step.
+        patch_reason: Why the patch is not larger.
+        batch_reason: Why the batch is not larger.
+        memory: What training takes, where the budget measures it.
+        patch_alternatives: Other patches, each with what it would cost.
     """
 
-    num_spatial_dims: int
-    num_labels: int
-    memory_gib: float
-    constants: PlannerConstants = NNUNET
-
-    @property
-    def allowed(self) -> float:
-        """Feature-map size that fills the memory at the reference batch size."""
-        reference = self.constants.of(self.num_spatial_dims).reference_feature_map_size
-        return reference * (self.memory_gib / self.constants.reference_memory_gib)
-
-    @property
-    def patch_limit(self) -> float:
-        """Feature-map size of one patch which fills the memory at the smallest batch."""
-        reference_batch = self.constants.of(self.num_spatial_dims).reference_batch_size
-        return self.allowed * reference_batch / self.constants.budget_batch_size
-
-    def cost(self, topology: Topology) -> int:
-        """Feature-map size of a plain U-Net of that topology."""
-        num_convs = (self.constants.num_convs_per_stage,) * topology.num_stages
-        features = features_per_stage(topology.num_stages, self.num_spatial_dims, self.constants)
-        return feature_map_size(topology.stage_shapes, features, num_convs, num_convs[1:], self.num_labels)
-
-    def fits(self, topology: Topology) -> bool:
-        """Whether the smallest batch of such patches fits."""
-        reference_batch = self.constants.of(self.num_spatial_dims).reference_batch_size
-        return self.cost(topology) / reference_batch * self.constants.budget_batch_size <= self.allowed
-
-    def batch_size(self, topology: Topology) -> int:
-        """Patches that fit into the memory, whatever the dataset holds."""
-        reference_batch = self.constants.of(self.num_spatial_dims).reference_batch_size
-        return round((self.allowed / self.cost(topology)) * reference_batch)
-
-
-@dataclass(frozen=True)
-class PatchFit:
-    """How the patch size was found.
-
-    Attributes:
-        initial: Patch of the initial number of voxels.
-        clipped: The same, at most the median shape.
-        first: Topology of the clipped patch, padded.
-        topology: The largest that fits, or the smallest there is.
-    """
-
-    initial: tuple[int, ...]
-    clipped: tuple[float, ...]
-    first: Topology
     topology: Topology
+    batch_size: int
+    patch_reason: str
+    batch_reason: str
+    memory: MemoryEstimate | None = None
+    patch_alternatives: tuple[str, ...] = ()
 
 
-def fit_patch(spacing_mm: Sequence[float], median_shape: Sequence[float], budget: Budget) -> PatchFit:
-    """Shrink the initial patch, always along the axis that covers most of the median shape, until it fits."""
-    initial = initial_patch_size(spacing_mm, budget.constants)
-    clipped = tuple(min(size, median) for size, median in zip(initial, median_shape, strict=True))
-    first = topology = find_topology(spacing_mm, clipped, budget.constants)
-    seen = {topology}
-    while not budget.fits(topology):
-        smaller = _reduced(topology, spacing_mm, median_shape, seen, budget.constants)
-        if smaller is None:
-            break
-        topology = smaller
-        seen.add(topology)
-    return PatchFit(initial, clipped, first, topology)
+class Budget(Protocol):
+    """A limit of memory, and how much of it training takes."""
 
+    def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
+        """The largest patch and batch.
 
-def _reduced(
-    topology: Topology,
-    spacing_mm: Sequence[float],
-    median_shape: Sequence[float],
-    seen: set[Topology],
-    constants: PlannerConstants,
-) -> Topology | None:
-    """The next smaller patch, none of those `seen`; `None` where no axis can be shortened.
-
-    Shortening one axis changes the strides, so that others may be padded up: a patch could come back, and the search
-    would never end. Ties go to the last axis, as with NumPy's `argsort`. Deviation: nnU-Net shortens an axis of one
-    voxel to none, and fails; here the next axis is tried.
-    """
-    covered = [size / median for size, median in zip(topology.patch_size, median_shape, strict=True)]
-    for axis in sorted(range(len(covered)), key=lambda index: (covered[index], index), reverse=True):
-        # The divisor may shrink with the size: the next valid size below 256 = 4 x 64 is 224 = 7 x 32, not 192.
-        trial = list(topology.patch_size)
-        trial[axis] -= topology.divisor[axis]
-        step = find_topology(spacing_mm, trial, constants).divisor[axis]
-        size = list(topology.patch_size)
-        size[axis] -= step
-        if size[axis] > 0:
-            smaller = find_topology(spacing_mm, size, constants)
-            if smaller not in seen:
-                return smaller
-    return None
+        Args:
+            search: The patches to choose from.
+            num_dataset_voxels: Of the whole dataset, every case counted as the median one.
+            batch_size: Requested by the user; `None` for the rule's.
+            num_inputs: Input channels of the network.
+        """
+        ...
 
 
 def batch_cap(num_dataset_voxels: float, patch_size: Sequence[int], constants: PlannerConstants = NNUNET) -> int:
     """Patches that together cover the largest share of the dataset that a batch may."""
     return round(num_dataset_voxels * constants.max_batch_share / math.prod(patch_size))
+
+
+def feature_map_size(stage_shapes: Sequence[Sequence[int]], network: NetworkPlan, num_labels: int) -> int:
+    """Elements of all convolution outputs of a U-Net for one patch, deep supervision left out.
+
+    With features `F` and voxels `V` of each stage. Encoder, plain: `n F V` for `n` convolutions. Encoder, residual:
+    `2 n F V` for `n` blocks, `F V` more where the first block changes width or resolution and so projects its skip,
+    and the stem `F V` of stage 1. Decoder: `n F V`, and `F V` for the transposed convolution. Output: `V` a label.
+
+    Args:
+        stage_shapes: Shape of the feature maps of each stage, the finest first.
+        network: `plain` or `resenc`.
+        num_labels: Entries of `labels` in `dataset.json`, background and ignore counted.
+    """
+    features = network.features
+    elements = [channels * math.prod(shape) for channels, shape in zip(features, stage_shapes, strict=True)]
+    decoder = sum((num + 1) * size for num, size in zip(network.num_convs_decoder, elements[:-1], strict=True))
+    encoder = sum(num * size for num, size in zip(network.num_convs_encoder, elements, strict=True))
+    if network.name == "resenc":
+        widths = zip((features[0], *features), features, strict=False)
+        projected = [
+            before != after or max(stride) > 1 for (before, after), stride in zip(widths, network.strides, strict=True)
+        ]
+        encoder = elements[0] + 2 * encoder + sum(size for size, has in zip(elements, projected, strict=True) if has)
+    return encoder + decoder + num_labels * math.prod(stage_shapes[0])
+
+
+@dataclass(frozen=True)
+class FeatureMapBudget:
+    """nnU-Net's budget.
+
+    Attributes:
+        num_labels: Entries of `labels` in `dataset.json`.
+        memory_gib: Memory of the device.
+        constants: The numbers of the rules.
+    """
+
+    num_labels: int
+    memory_gib: float
+    constants: PlannerConstants = NNUNET
+
+    def cost(self, topology: Topology) -> float:
+        """Feature-map size of the network of that topology."""
+        return feature_map_size(topology.stage_shapes, network_plan(topology, self.constants), self.num_labels)
+
+    def allowed(self, num_spatial_dims: int) -> float:
+        """Feature-map size of a patch which fills the memory at the reference batch size."""
+        reference = self.constants.of(num_spatial_dims).reference_feature_map_size
+        return reference * (self.memory_gib / self.constants.reference_memory_gib)
+
+    def fits(self, topology: Topology) -> bool:
+        """Whether the smallest batch of such patches fits, or the reference batch where the constants say so."""
+        dims, cost = len(topology.patch_size), self.cost(topology)
+        if not self.constants.patch_at_reference_batch:
+            cost = cost / self.constants.of(dims).reference_batch_size * self.constants.min_batch_size
+        return cost <= self.allowed(dims)
+
+    def held(self, topology: Topology) -> int:
+        """Patches that fit into the memory, whatever the dataset holds."""
+        dims = len(topology.patch_size)
+        return round((self.allowed(dims) / self.cost(topology)) * self.constants.of(dims).reference_batch_size)
+
+    def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
+        """The first patch that fits, or the smallest there is; then as many as fit. Input channels are not counted."""
+        if search.constants != self.constants:  # widths or stages of the user's own
+            own = replace(self, constants=search.constants)
+            return own.fit(search, num_dataset_voxels, batch_size=batch_size, num_inputs=num_inputs)
+        topology = search.first
+        for topology in search.sizes():
+            if self.fits(topology):
+                break
+        cap = batch_cap(num_dataset_voxels, topology.patch_size, self.constants)
+        reason = self._explain_batch(topology, cap, num_dataset_voxels)
+        if batch_size is not None:
+            reason = f"requested by the user; {number(self.memory_gib)} GiB hold {self.held(topology)}"
+        ruled = max(min(self.held(topology), cap), self.constants.min_batch_size)
+        return Fit(topology, batch_size or ruled, self._explain_patch(search, topology), reason)
+
+    def _fitted_batch(self, num_spatial_dims: int) -> int:
+        reference_batch = self.constants.of(num_spatial_dims).reference_batch_size
+        return reference_batch if self.constants.patch_at_reference_batch else self.constants.min_batch_size
+
+    def _explain_patch(self, search: PatchSearch, topology: Topology) -> str:
+        dims, fits = len(topology.patch_size), self.fits(topology)
+        batch = self._fitted_batch(dims)
+        filling = self.allowed(dims) * self.constants.of(dims).reference_batch_size / batch
+        limit = f"the {millions(filling)} that fill {number(self.memory_gib)} GiB at batch size {batch}"
+        before, after = millions(self.cost(search.first)), millions(self.cost(topology))
+        parts = [search.explain_first()]
+        if topology == search.first:
+            parts.append(f"its feature maps have {after} elements, {'within' if fits else 'more than'} {limit}")
+        else:
+            parts.append(
+                f"its feature maps have {before} elements, more than {limit}, so it was shortened, always along the "
+                f"axis that covers most of the median shape, until {after} were left: "
+                f"{search.explain_shortened(topology)}"
+            )
+        if not fits:
+            parts.append("no axis can be shortened any further, so it may not fit")
+        return "; ".join(parts)
+
+    def _explain_batch(self, topology: Topology, cap: int, num_dataset_voxels: float) -> str:
+        held, smallest = self.held(topology), self.constants.min_batch_size
+        share = number(100 * self.constants.max_batch_share)
+        verdict = (
+            "the smaller number counts" if min(held, cap) >= smallest else f"but no batch is smaller than {smallest}"
+        )
+        return (
+            f"{number(self.memory_gib)} GiB hold {held} patches of {millions(self.cost(topology))} feature-map "
+            f"elements; the {share} % of the dataset's {millions(num_dataset_voxels)} voxels that a batch may cover "
+            f"make {cap}; {verdict}"
+        )

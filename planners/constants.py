@@ -5,7 +5,7 @@ Sources are files of nnU-Net v2 (Isensee et al., Nature Methods 2021), version 2
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,14 @@ class DimensionConstants:
 
 @dataclass(frozen=True)
 class PlannerConstants:
-    """Constants of nnU-Net's `ExperimentPlanner`.
+    """Constants of nnU-Net's planners; the defaults are those of its `ExperimentPlanner`.
 
     From `experiment_planning/experiment_planners/default_experiment_planner.py`, where nothing else is said.
 
     Attributes:
+        network: Name in `autounet.networks.NETWORKS` of the network that is planned for.
+        depths_encoder: Convolutions, or residual blocks, of the encoder's stages; the last number repeats.
+        depth_decoder: Convolutions of each decoder stage.
         anisotropy_threshold: An axis more than this many times coarser than the others, and with as many times fewer
             voxels, makes a dataset anisotropic (`ANISO_THRESHOLD` in `configuration.py`).
         anisotropic_percentile: Percentile of the coarse axis' spacings that becomes its target; the median would
@@ -42,42 +45,76 @@ class PlannerConstants:
             this factor (`network_topology.py`).
         min_bottleneck_edge: No axis is pooled below this many voxels; twice as many are needed to pool, three times
             where only one axis is left to pool.
+        max_stages: No network has more resolutions; `None` for as many as the patch allows.
         base_features: Channels of the finest stage; they double from stage to stage.
-        num_convs_per_stage: Convolutions of each stage, encoder and decoder.
-        reference_memory_gib: Device memory that the reference sizes were measured on.
-        budget_batch_size: A patch must fit into memory at this batch size.
+        reference_memory_gib: Device memory that the reference sizes were measured on, and the default to plan for.
+        patch_at_reference_batch: A patch must fit into memory at the reference batch size, not at the smallest.
         min_batch_size: No batch is smaller; instance norm and the Dice loss were tuned at two and more.
         max_batch_share: A batch covers at most this share of the dataset's voxels, lest small datasets be overfitted.
         masked_norm_threshold: Where the crop to the body keeps a smaller share of the voxels, z-scores are taken
             inside the body only.
+        lowres_coverage: A low-resolution configuration is sought where the full-resolution patch covers a smaller
+            share of the median case, and until its own covers as much.
+        lowres_spacing_step: The spacing grows by this factor at a time.
+        lowres_min_reduction: It is dropped where it has not this many times fewer voxels.
     """
 
+    network: str = "plain"
+    depths_encoder: tuple[int, ...] = (2,)
+    depth_decoder: int = 2
     anisotropy_threshold: float = 3.0
     anisotropic_percentile: float = 10.0
     anisotropic_margin_mm: float = 1e-5
     pooling_spacing_ratio: float = 2.0
     min_bottleneck_edge: int = 4
+    max_stages: int | None = None
     base_features: int = 32
-    num_convs_per_stage: int = 2
     reference_memory_gib: float = 8.0
-    budget_batch_size: int = 2
+    patch_at_reference_batch: bool = False
     min_batch_size: int = 2
     max_batch_share: float = 0.05
     masked_norm_threshold: float = 0.75
-    two_d: DimensionConstants = field(
-        default_factory=lambda: DimensionConstants(
-            initial_patch_edge=2048, reference_feature_map_size=85e6, reference_batch_size=12, max_features=512
-        )
+    lowres_coverage: float = 0.25
+    lowres_spacing_step: float = 1.03
+    lowres_min_reduction: float = 2.0
+    two_d: DimensionConstants = DimensionConstants(
+        initial_patch_edge=2048, reference_feature_map_size=85e6, reference_batch_size=12, max_features=512
     )
-    three_d: DimensionConstants = field(
-        default_factory=lambda: DimensionConstants(
-            initial_patch_edge=256, reference_feature_map_size=560e6, reference_batch_size=2, max_features=320
-        )
+    three_d: DimensionConstants = DimensionConstants(
+        initial_patch_edge=256, reference_feature_map_size=560e6, reference_batch_size=2, max_features=320
     )
 
     def of(self, num_spatial_dims: int) -> DimensionConstants:
         """The constants for networks of that many spatial axes."""
         return self.two_d if num_spatial_dims == 2 else self.three_d
 
+    def depths(self, num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Convolutions or blocks of each encoder and of each decoder stage."""
+        last = len(self.depths_encoder) - 1
+        encoder = tuple(self.depths_encoder[min(stage, last)] for stage in range(num_stages))
+        return encoder, (self.depth_decoder,) * (num_stages - 1)
+
 
 NNUNET = PlannerConstants()
+
+
+def _residual(
+    memory_gib: float, feature_map_size_3d: float, feature_map_size_2d: float, max_batch_share: float = 1.0
+) -> PlannerConstants:
+    """A residual preset: `residual_unets/residual_encoder_unet_planners.py`."""
+    return PlannerConstants(
+        network="resenc",
+        depths_encoder=(1, 3, 4, 6),
+        depth_decoder=1,
+        reference_memory_gib=memory_gib,
+        patch_at_reference_batch=True,
+        max_batch_share=max_batch_share,
+        two_d=replace(NNUNET.two_d, reference_feature_map_size=feature_map_size_2d),
+        three_d=replace(NNUNET.three_d, reference_feature_map_size=feature_map_size_3d),
+    )
+
+
+RESENC = _residual(8.0, 680e6, 135e6, max_batch_share=0.05)
+RESENC_M = _residual(8.0, 680e6, 135e6)
+RESENC_L = _residual(24.0, 2100e6, 380e6)
+RESENC_XL = _residual(40.0, 3600e6, 560e6)

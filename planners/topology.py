@@ -61,7 +61,7 @@ def find_topology(spacing_mm: Sequence[float], size: Sequence[float], constants:
     spacing, remaining = list(spacing_mm), list(size)
     kernel = [1] * num_axes
     strides, kernels = [(1,) * num_axes], []
-    while pooled := _axes_to_pool(spacing, remaining, constants):
+    while len(strides) != constants.max_stages and (pooled := _axes_to_pool(spacing, remaining, constants)):
         finest = min(spacing)
         # Kernels are settled before this pooling: they belong to the stage above it, and 3 stays 3.
         kernel = [

@@ -47,8 +47,13 @@ class _Task:
 
 
 def store_for(folder: Path, plan: Plan, configuration: Configuration) -> PreparedStore:
-    """The store of a configuration inside a dataset's preprocessed folder."""
-    return PreparedStore(folder / f"{plan.planner}_{configuration.name}", configuration.patch_size)
+    """The store of a configuration inside a dataset's preprocessed folder.
+
+    Its name follows from what cases are prepared by, so that configurations and plans that ask for the same share it.
+    """
+    spacing = "x".join(f"{size:.3g}" for size in configuration.spacing_mm)
+    name = f"prepared_{configuration.num_spatial_dims}d_{spacing}mm_{_digest(_ingredients(plan, configuration))[:6]}"
+    return PreparedStore(folder / name, configuration.patch_size)
 
 
 def prepare_dataset(
@@ -61,6 +66,8 @@ def prepare_dataset(
     reporter: Reporter = SILENT,
 ) -> dict[str, PreparedCount]:
     """Prepare every training case that is missing or was made from something else; each is read once for all.
+
+    Configurations that ask for the same share one store, which is filled once.
 
     Args:
         dataset: The raw dataset.
@@ -76,31 +83,43 @@ def prepare_dataset(
     stores = {configuration.name: store_for(folder, plan, configuration) for configuration in configurations}
     for store in stores.values():
         store.folder.mkdir(parents=True, exist_ok=True)
+    distinct = {stores[configuration.name].folder: configuration for configuration in configurations}
     tasks = []
     for case in dataset.cases:
         missing = tuple(
-            entry for entry in configurations if not stores[entry.name].holds(case.name, recipe(case, plan, entry))
+            entry for entry in distinct.values() if not stores[entry.name].holds(case.name, recipe(case, plan, entry))
         )
         if missing:
             tasks.append(_Task(case, missing))
     prepare = partial(_prepare_one, plan=plan, folder=folder)
     for _ in map_ordered(prepare, tasks, jobs=jobs, reporter=reporter, description="preprocess"):
         pass
-    prepared = {entry.name: sum(entry in task.configurations for task in tasks) for entry in configurations}
-    return {name: PreparedCount(count, len(dataset.cases) - count) for name, count in prepared.items()}
+    counts = {}
+    for name, store in stores.items():
+        prepared = sum(distinct[store.folder] in task.configurations for task in tasks)
+        counts[name] = PreparedCount(prepared, len(dataset.cases) - prepared)
+    return counts
 
 
 def recipe(case: RawCase, plan: Plan, configuration: Configuration) -> str:
     """A hash of everything that a prepared case depends on: the plan's part in it and the raw files' state."""
-    ingredients: list[Any] = [
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.files if path]
+    return _digest([*_ingredients(plan, configuration), files])
+
+
+def _ingredients(plan: Plan, configuration: Configuration) -> list[Any]:
+    """What of a plan a prepared case depends on."""
+    return [
         _FORMAT,
         plan.labels.model_dump(mode="json"),
         [channel.model_dump(mode="json") for channel in plan.channels],
         plan.transpose_forward,
         configuration.spacing_mm,
-        [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.files if path],
     ]
-    return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
+
+
+def _digest(content: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def class_locations(label: npt.NDArray[np.int16], labels: LabelSchema) -> ClassLocations:

@@ -87,6 +87,7 @@ def make_plan() -> Callable[..., Plan]:
         return Plan(
             dataset_name="Dataset001_Test",
             planner="nnunet",
+            memory_gib=8.0,
             file_ending=".nii",
             labels=labels or LabelSchema.from_dataset_json({"background": 0, "organ": 1, "tumour": 2}, None, "test"),
             channels=tuple(

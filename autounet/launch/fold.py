@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from autounet.data.splits import Split
 from autounet.errors import RequestError
 from autounet.evaluation.summary import Summary
 from autounet.inference.predictor import Predictor
+from autounet.launch.timing import describe_time, with_time
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
 from autounet.losses import LOSSES
 from autounet.losses.compound import DeepSupervision
@@ -29,7 +29,7 @@ from autounet.training.config import TrainConfig
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision, choose_precision
 from autounet.training.sampling import CaseCache, PatchSampler
-from autounet.training.time_budget import growth_stages, measure_step, size_to_clock
+from autounet.training.time_budget import growth_stages
 from autounet.training.trainer import PatchStage, Trainer
 
 # Kept back for storing weights and scores, so that the command ends in time.
@@ -112,39 +112,21 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary:
 
 def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRecord:
     """Size the configuration to the time given, tell what is coming, and record it."""
-    plan, config, configuration = run.plan, run.config, run.configuration
-    measure = partial(
-        measure_step,
-        num_channels=len(plan.channels),
-        num_outputs=plan.labels.num_outputs,
-        device=run.device,
-        autocast=precision.autocast(run.device),
-    )
-    changes: tuple[str, ...] = ()
+    config = run.config
+    configuration = with_time(run.plan, run.configuration, config, run.device, precision)
+    assert configuration.time is not None
+    for change in configuration.time.changes:
+        reporter.say(f"sized to the time: {change}")
+    reporter.say(describe_time(configuration.time))
     if config.max_seconds is None:
-        seconds = measure(configuration, 0.0)
-        total = config.num_epochs * config.steps_per_epoch * seconds
-        reporter.say(
-            f"{seconds:.2f} s a step, {config.num_epochs} epochs of {config.steps_per_epoch} steps: "
-            f"about {duration(total)}. For a shorter run that still ends well, give a time: --max-time 30m"
-        )
-    else:
-        sizing = size_to_clock(configuration, config, measure)
-        configuration, changes = sizing.configuration, sizing.changes
-        for change in changes:
-            reporter.say(f"sized to the time: {change}")
-        reporter.say(
-            f"{sizing.step_seconds:.2f} s a full-size step: about {sizing.num_steps} steps "
-            f"in {duration(config.max_seconds)}, validation included"
-        )
+        reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
     augmentation = POLICIES.find(config.augmentation)(configuration.patch_size, ())
     return ModelRecord(
-        plan=plan,
+        plan=run.plan,
         configuration=configuration,
         fold=run.fold,
         mirror_axes=augmentation.mirror_axes,
         config=config,
-        sizing=changes,
     )
 
 

@@ -31,11 +31,11 @@ class ModelRecord(Record):
     Attributes:
         autounet_version: What trained it.
         plan: The dataset's plan.
-        configuration: What was trained; patch, batch and width may have been sized to the time given.
+        configuration: What was trained; patch, batch and width may have been sized to the time given, and its `time`
+            says how.
         fold: Fold number, or `all`.
         mirror_axes: Spatial axes that training mirrored, so that prediction may.
         config: How it was trained.
-        sizing: What was changed of the plan for this run, in sentences.
         finished: Whether training came to its end.
         validation_dice: Mean foreground Dice on the fold's validation cases.
     """
@@ -47,7 +47,6 @@ class ModelRecord(Record):
     fold: FoldName
     mirror_axes: tuple[int, ...]
     config: TrainConfig
-    sizing: tuple[str, ...] = ()
     finished: bool = False
     validation_dice: float | None = None
 
@@ -76,7 +75,7 @@ def build_network(record: ModelRecord) -> SegmentationNetwork:
     """The network of a record, freshly initialised."""
     plan = record.plan
     network = NETWORKS.find(record.configuration.network.name)
-    return network(record.configuration.network, len(plan.channels), plan.labels.num_outputs)
+    return network(record.configuration.network, plan.num_inputs(record.configuration), plan.labels.num_outputs)
 
 
 def load_network(fold: Path, record: ModelRecord, device: torch.device) -> SegmentationNetwork:

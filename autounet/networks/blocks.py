@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+POOLING: dict[int, Callable[..., nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 LEAKY_SLOPE = 0.01
 
 
@@ -32,6 +33,20 @@ class SegmentationNetwork(nn.Module):
     halo: tuple[int, ...]
     output_strides: tuple[tuple[int, ...], ...]
     deep_supervision: bool
+
+    @staticmethod
+    def default_depths(num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Blocks of each stage, the finest first, where a planner leaves the depth to the network.
+
+        A block is whatever the network counts in a plan's `num_convs_encoder` and `num_convs_decoder`.
+
+        Args:
+            num_stages: Resolutions, the bottleneck included.
+
+        Returns:
+            Of the encoder's stages, and of the decoder's, one entry fewer.
+        """
+        return (2,) * num_stages, (2,) * (num_stages - 1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Logits `(B, K, *spatial)`, one entry, or one a resolution with deep supervision, the finest first."""
@@ -54,27 +69,44 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise every channel of every sample over its spatial axes."""
-        if x.device.type == "cpu":
+        # On "meta", where memory is measured, instance norm would decompose into temporaries that no real kernel keeps.
+        if x.device.type in ("cpu", "meta"):
             return F.group_norm(x.contiguous(), self.num_channels, self.weight, self.bias, self.eps)
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
-class ConvUnit(nn.Module):
-    """Convolution, instance norm, leaky ReLU: nnU-Net's unit (`simple_conv_blocks.py`), padded to keep the size."""
+class ConvNorm(nn.Module):
+    """Convolution and instance norm, padded to keep the size."""
 
     def __init__(
-        self, num_spatial_dims: int, in_channels: int, out_channels: int, kernel: Sequence[int], stride: Sequence[int]
+        self,
+        num_spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         padding = tuple((size - 1) // 2 for size in kernel)
         self.conv = CONVOLUTIONS[num_spatial_dims](
-            in_channels, out_channels, tuple(kernel), tuple(stride), padding, bias=True
+            in_channels, out_channels, tuple(kernel), tuple(stride), padding, bias=bias
         )
         self.norm = InstanceNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in, *spatial)` to `(B, out, *spatial / stride)`."""
-        return F.leaky_relu(self.norm(self.conv(x)), LEAKY_SLOPE, inplace=True)
+        normalized: Tensor = self.norm(self.conv(x))
+        return normalized
+
+
+class ConvUnit(ConvNorm):
+    """Convolution, instance norm, leaky ReLU: nnU-Net's unit (`simple_conv_blocks.py`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, in, *spatial)` to `(B, out, *spatial / stride)`."""
+        return F.leaky_relu(super().forward(x), LEAKY_SLOPE, inplace=True)
 
 
 class ConvStack(nn.Sequential):

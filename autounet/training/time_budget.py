@@ -29,13 +29,17 @@ _SMALLEST_PATCH_VOXELS = {2: 128**2, 3: 32**3}
 _LARGEST_BATCH = 16
 # Of the seconds measured for a step, what batches, optimiser and validation add to forward and backward.
 _OVERHEAD = 1.1
-# A candidate that by its arithmetic misses the goal by more than this is not worth timing. Wide networks are faster
-# than their arithmetic: 32 features take half the time a voxel and channel that 8 take.
+# A candidate that by its FLOPs misses the goal by more than this is not worth timing. Wide networks are faster than
+# their FLOPs: 32 features take half the time a voxel and channel that 8 take.
 _HOPELESS = 4.0
+# A step with more FLOPs than this is not timed itself to foretell its time, but with a smaller patch: some seconds.
+_PROBE_FLOPS = 3e11
 _MAX_TIMED_STEPS, _MAX_MEASURING_SECONDS = 8, 6.0
 
 # Seconds of a step of a configuration; it may stop measuring once a step is as fast as the second argument.
 Measure = Callable[[Configuration, float], float]
+# Floating-point operations of one step of a configuration.
+CountFlops = Callable[[Configuration], float]
 
 
 @dataclass(frozen=True)
@@ -81,40 +85,60 @@ def growth_stages(configuration: Configuration, config: TrainConfig) -> tuple[Gr
     return tuple(stages)
 
 
-def size_to_clock(configuration: Configuration, config: TrainConfig, measure: Measure) -> Sizing:
+def size_to_clock(
+    configuration: Configuration, config: TrainConfig, measure: Measure, count_flops: CountFlops
+) -> Sizing:
     """Make a configuration as small as the time asks for, and no smaller.
 
     Args:
         configuration: As planned.
         config: Tells the time, and how the patch grows.
         measure: Seconds of one step of a configuration.
+        count_flops: Its arithmetic; foretells which candidates are not worth measuring.
     """
     assert config.max_seconds is not None
     candidates = _candidates(configuration)
     # The smallest is timed first, because a step of the largest may take as long as the whole run.
-    reference = measure(candidates[-1], math.inf) / _cost(candidates[-1])
+    reference = measure(candidates[-1], math.inf) / count_flops(candidates[-1])
     for candidate in candidates:
         is_last = candidate is candidates[-1]
         # Steps of the full patch that must fit, so that with the cheaper ones before them there are enough.
         needed = ENOUGH_STEPS / _steps_per_full_step(candidate, config)
         goal = config.max_seconds / needed / _OVERHEAD
-        if not is_last and reference * _cost(candidate) > _HOPELESS * goal:
+        if not is_last and reference * count_flops(candidate) > _HOPELESS * goal:
             continue
         step_seconds = measure(candidate, goal) * _OVERHEAD
         if is_last or config.max_seconds / step_seconds >= needed:
-            num_steps = round(config.max_seconds / step_seconds * _steps_per_full_step(candidate, config))
+            num_steps = steps_in_time(candidate, config, step_seconds)
             return Sizing(candidate, step_seconds, num_steps, tuple(_changes(configuration, candidate)))
     raise AssertionError("the last candidate is always taken")
 
 
+def steps_in_time(configuration: Configuration, config: TrainConfig, step_seconds: float) -> int:
+    """Steps that fit the time given, those with smaller patches included."""
+    assert config.max_seconds is not None
+    return round(config.max_seconds / step_seconds * _steps_per_full_step(configuration, config))
+
+
+def foretell_step(configuration: Configuration, measure: Measure, count_flops: CountFlops) -> float:
+    """Seconds of one step of a configuration, told from a real one with a smaller patch where it is large."""
+    probe = configuration
+    for factor in (1.0, 0.5, 0.25):
+        update = {"patch_size": with_patch(configuration, factor), "batch_size": min(configuration.batch_size, 2)}
+        probe = configuration.model_copy(update=update)
+        if count_flops(probe) <= _PROBE_FLOPS:
+            break
+    return measure(probe, 0.0) * count_flops(configuration) / count_flops(probe)
+
+
 def _steps_per_full_step(configuration: Configuration, config: TrainConfig) -> float:
-    """Steps of a run in the time of one with the full patch, by the arithmetic of its stages."""
+    """Steps of a run in the time of one with the full patch, by the voxels of its stages."""
+    full = np.prod(configuration.patch_size) * configuration.batch_size
     total, start = 0.0, 0.0
     for stage in growth_stages(configuration, config):
-        smaller = configuration.model_copy(update={"patch_size": stage.patch_size, "batch_size": stage.batch_size})
-        total += (stage.end - start) * _cost(configuration) / _cost(smaller)
+        total += (stage.end - start) * full / (np.prod(stage.patch_size) * stage.batch_size)
         start = stage.end
-    return total
+    return float(total)
 
 
 def measure_step(
@@ -191,12 +215,6 @@ def _with_width(configuration: Configuration, factor: float) -> Configuration:
     features = tuple(round(width * factor) for width in network.features)
     narrow: NetworkPlan = network.model_copy(update={"features": features})
     return configuration.model_copy(update={"network": narrow})
-
-
-def _cost(configuration: Configuration) -> float:
-    """Arithmetic of a step up to a constant: width squared, voxels, batch."""
-    voxels = np.prod(configuration.patch_size) * configuration.batch_size
-    return float(configuration.network.features[0] ** 2 * voxels)
 
 
 def _changes(planned: Configuration, chosen: Configuration) -> list[str]:

@@ -71,6 +71,26 @@ def test_training_lowers_the_loss(name: str, kind: str) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.parametrize("num_stages", [2, 3])
+def test_it_is_built_with_the_depths_that_it_asks_for(name: str, kind: str, num_stages: int) -> None:
+    encoder, decoder = NETWORKS[name].default_depths(num_stages)
+    assert (len(encoder), len(decoder)) == (num_stages, num_stages - 1)
+    small = small_plan(name, kind)
+    plan = NetworkPlan(
+        name=name,
+        features=small.features[:num_stages],
+        kernel_sizes=small.kernel_sizes[:num_stages],
+        strides=small.strides[:num_stages],
+        num_convs_encoder=encoder,
+        num_convs_decoder=decoder,
+    )
+    torch.manual_seed(0)
+    network = NETWORKS[name](plan, IN_CHANNELS, NUM_OUTPUTS)
+    (logits,) = network(image_for(network))
+    assert logits.isfinite().all()
+    assert logits.std() > 0
+
+
 @pytest.mark.parametrize("multiple", [2, 3])
 def test_outputs_are_as_much_coarser_than_the_input_as_the_network_says(name: str, kind: str, multiple: int) -> None:
     network = build(name, kind)

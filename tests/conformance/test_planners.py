@@ -11,6 +11,7 @@ from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelClass, LabelSchema
 from autounet.planners import PLANNERS
+from autounet.planners.request import PlanRequest
 from autounet.plans import IntensityStatistics, Plan
 
 STATISTICS = IntensityStatistics(
@@ -52,7 +53,7 @@ def planned(planner: str, dataset: str, make_fingerprint: Callable[..., Fingerpr
     )
 
     def plan(memory_gib: float = 8.0) -> Plan:
-        return PLANNERS.find(planner)(evidence, DESCRIPTION, memory_gib=memory_gib)
+        return PLANNERS.find(planner)(evidence, DESCRIPTION, PlanRequest(memory_gib=memory_gib))
 
     return plan
 
@@ -110,8 +111,9 @@ def test_every_value_has_a_decision_with_a_reason(planned: Planning) -> None:
     names = [decision.name for decision in made.decisions]
     assert len(names) == len(set(names))
     assert all(decision.value and decision.reason for decision in made.decisions)
-    for configuration in made.configurations:
-        assert {f"{configuration}.{key}" for key in WORTH_A_DECISION} <= set(names)
+    for name, configuration in made.configurations.items():
+        own = ("previous_stage",) if configuration.inherits_from else WORTH_A_DECISION
+        assert {f"{name}.{key}" for key in own} <= set(names)
 
 
 def test_images_are_planned_in_2d_and_volumes_in_3d_too(dataset: str, planned: Planning) -> None:
@@ -121,7 +123,10 @@ def test_images_are_planned_in_2d_and_volumes_in_3d_too(dataset: str, planned: P
 
 def test_more_memory_never_gives_less_work_a_step(planned: Planning) -> None:
     small, large = (planned(memory_gib).configurations for memory_gib in (8.0, 24.0))
+    # With more memory a cascade may not be needed any more, and its grid is another one.
     for name, configuration in small.items():
+        if name not in ("2d", "3d_fullres"):
+            continue
         assert _voxels_a_step(large[name].patch_size, large[name].batch_size) >= _voxels_a_step(
             configuration.patch_size, configuration.batch_size
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from autounet import cli
+from autounet import arguments, cli
 from autounet.errors import DataError, Problem, RequestError, RunError
 
 # Adding to it is a decision; removing from it breaks users' scripts.
@@ -69,18 +69,18 @@ def test_the_surface_is_as_it_was() -> None:
     ],
 )
 def test_several_values_may_follow_an_option_that_takes_a_list(typed: str, understood: str) -> None:
-    assert cli._spread(typed.split()) == understood.split()
+    assert arguments.spread(typed.split()) == understood.split()
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2d", 172800)])
 def test_times_are_read_with_their_units(text: str, seconds: float) -> None:
-    assert cli._seconds(text) == seconds
+    assert arguments.parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "m", "soon", "-3m", "0", "infh", "nan"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="is no time"):
-        cli._seconds(text)
+        arguments.parse_seconds(text)
 
 
 def test_the_option_beats_the_variable_beats_nnunets_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

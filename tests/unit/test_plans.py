@@ -61,6 +61,31 @@ def changed(plan: Plan, change: Callable[[dict[str, Any]], object]) -> Plan:
         ),
         (lambda plan: plan["configurations"]["2d"]["network"]["features"].append(16), "3 stages by its features"),
         (lambda plan: plan["configurations"]["2d"]["network"].update(num_convs_decoder=[]), "2 stages by its features"),
+        (lambda plan: plan["configurations"]["2d"]["network"].update(features=[4, 0]), "must be 1 or more"),
+        (lambda plan: plan["configurations"]["2d"]["network"].update(strides=[[2, 2], [2, 2]]), "begin with ones"),
+        (
+            lambda plan: plan["configurations"]["2d"]["network"].update(kernel_sizes=[[3, 3], [2, 3]]),
+            r"kernel_sizes must be odd.* got \(2, 3\)",
+        ),
+        (lambda plan: plan["configurations"]["2d"].update(batch_size=0), "greater than or equal to 1"),
+        (
+            lambda plan: plan["configurations"]["2d"].update(spacing_mm=[1, -1]),
+            r"spacing_mm must be 2 positive numbers, got \(1.0, -1.0\)",
+        ),
+        (lambda plan: plan["configurations"]["2d"].update(name="3d"), "'2d' calls itself '3d'"),
+        (
+            lambda plan: plan["configurations"]["2d"].update(previous_stage="low"),
+            "'2d' follows 'low', which the plan does not hold",
+        ),
+        (
+            lambda plan: plan["configurations"].update(mine={"inherits_from": "2D"}),
+            "'mine' inherits from '2D', which the plan does not hold",
+        ),
+        (
+            lambda plan: plan["configurations"].update({"a": {"inherits_from": "b"}, "b": {"inherits_from": "a"}}),
+            "inherit in a circle: a from b from a",
+        ),
+        (lambda plan: plan.update(transpose_forward=[0, 1, 1]), r"must order the axes 0, 1 and 2, got \(0, 1, 1\)"),
     ],
 )
 def test_a_plan_that_does_not_hold_together_is_refused(
@@ -68,6 +93,36 @@ def test_a_plan_that_does_not_hold_together_is_refused(
 ) -> None:
     with pytest.raises(RequestError, match=rf"^plan\.json is no valid Plan: .*{message}"):
         changed(make_plan(), change)
+
+
+def test_a_child_takes_from_its_parents_what_it_does_not_say_itself(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    content = plan.model_dump(mode="json")
+    content["configurations"]["large_batch"] = {"inherits_from": "3d_fullres", "batch_size": 7}
+    content["configurations"]["grandchild"] = {"inherits_from": "large_batch", "batch_dice": True}
+    read = Plan.parse(content, "plan.json")
+    parent, child, grandchild = (read.configuration(name) for name in ("3d_fullres", "large_batch", "grandchild"))
+    assert child == parent.model_copy(update={"name": "large_batch", "inherits_from": "3d_fullres", "batch_size": 7})
+    assert (grandchild.batch_size, grandchild.batch_dice, grandchild.patch_size) == (7, True, parent.patch_size)
+
+
+def test_what_is_inherited_is_not_written_so_that_an_edit_of_the_parent_holds_for_the_child(
+    make_plan: MakePlan,
+) -> None:
+    content = make_plan().model_dump(mode="json")
+    content["configurations"]["mine"] = {"inherits_from": "3d_fullres", "batch_size": 7}
+    written = Plan.parse(content, "plan.json").model_dump(mode="json")
+    assert written["configurations"]["mine"] == {"name": "mine", "inherits_from": "3d_fullres", "batch_size": 7}
+    written["configurations"]["3d_fullres"]["batch_dice"] = True
+    assert Plan.parse(written, "plan.json").configuration("mine").batch_dice
+
+
+def test_the_second_stage_of_a_cascade_has_a_further_input_for_each_class(make_plan: MakePlan) -> None:
+    content = make_plan(normalizations=("ct", "zscore")).model_dump(mode="json")
+    content["configurations"]["second"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_fullres"}
+    plan = Plan.parse(content, "plan.json")
+    assert plan.num_inputs(plan.configuration("3d_fullres")) == 2
+    assert plan.num_inputs(plan.configuration("second")) == 2 + 2
 
 
 def test_a_network_states_its_stages_and_its_divisor(make_plan: MakePlan) -> None:

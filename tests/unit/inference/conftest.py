@@ -57,6 +57,7 @@ def make_record(
     plan = Plan(
         dataset_name="Dataset001_Test",
         planner="nnunet",
+        memory_gib=8.0,
         file_ending=file_ending,
         labels=labels or labels_of(1),
         channels=(channel,) * num_channels,

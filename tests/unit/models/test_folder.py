@@ -52,6 +52,7 @@ def record_of(dataset: str = "Dataset001_A", configuration: str = "2d", fold: Fo
     plan = Plan(
         dataset_name=dataset,
         planner="nnunet",
+        memory_gib=8.0,
         file_ending=".png",
         labels=LabelSchema(classes=(LabelClass(name="a", values=(1,)),)),
         channels=(ChannelPlan(name="x", normalization="zscore", use_mask=False, statistics=statistics),) * 3,

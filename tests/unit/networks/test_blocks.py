@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from autounet.networks.blocks import ConvStack, ConvUnit, InstanceNorm, initialize_he
+from autounet.networks.blocks import (
+    ConvNorm,
+    ConvStack,
+    ConvUnit,
+    InstanceNorm,
+    SegmentationNetwork,
+    initialize_he,
+)
 
 
 @pytest.mark.parametrize(("shape", "oracle"), [((2, 5, 4, 6, 3), nn.InstanceNorm3d), ((3, 5, 8, 6), nn.InstanceNorm2d)])
@@ -40,6 +47,32 @@ def test_instance_norm_by_hand() -> None:
     torch.testing.assert_close(out, torch.tensor([[[[-1.0, 1.0]]]]) / (1 + 1e-5) ** 0.5)
 
 
+def test_on_the_meta_device_instance_norm_keeps_for_the_backward_pass_what_it_keeps_on_a_cpu() -> None:
+    def kept(device: str) -> list[torch.Size]:
+        norm = InstanceNorm(4).to(device)
+        x = torch.zeros(2, 4, 6, 6, 6, device=device, requires_grad=True)
+        shapes: list[torch.Size] = []
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            shapes.append(tensor.shape)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            norm(x)
+        return shapes
+
+    assert kept("meta") == kept("cpu")
+
+
+def test_without_bias_a_convolution_with_norm_has_its_weights_and_the_norms_only() -> None:
+    block = ConvNorm(2, 3, 4, (1, 1), (1, 1), bias=False)
+    assert sorted(name for name, _ in block.named_parameters()) == ["conv.weight", "norm.bias", "norm.weight"]
+    x = torch.randn(2, 3, 5, 6)
+    weight = block.get_parameter("conv.weight")
+    expected = nn.InstanceNorm2d(4)(nn.functional.conv2d(x, weight))
+    torch.testing.assert_close(block(x), expected)
+
+
 def test_unit_is_convolution_norm_and_leaky_relu() -> None:
     torch.manual_seed(0)
     unit = ConvUnit(3, 2, 3, (1, 3, 3), (1, 2, 2))
@@ -68,3 +101,8 @@ def test_weights_are_drawn_as_he_and_others() -> None:
     assert float(convolution.weight.detach().std()) == pytest.approx(expected, rel=0.02)
     assert convolution.bias is not None
     assert not convolution.bias.any()
+
+
+def test_a_network_that_says_nothing_of_its_depth_gets_two_blocks_a_stage() -> None:
+    assert SegmentationNetwork.default_depths(3) == ((2, 2, 2), (2, 2))
+    assert SegmentationNetwork.default_depths(1) == ((2,), ())

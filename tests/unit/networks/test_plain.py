@@ -9,7 +9,8 @@ from autounet.networks.plain import PlainUNet
 from autounet.plans import NetworkPlan
 
 
-def nnunet_plan(dims: int, features: tuple[int, ...], num_stages: int) -> NetworkPlan:
+def nnunet_plan(dims: int, features: tuple[int, ...]) -> NetworkPlan:
+    num_stages = len(features)
     return NetworkPlan(
         name="plain",
         features=features,
@@ -20,14 +21,29 @@ def nnunet_plan(dims: int, features: tuple[int, ...], num_stages: int) -> Networ
     )
 
 
-def count(dims: int, features: tuple[int, ...], num_outputs: int) -> int:
+def count(dims: int, features: tuple[int, ...], num_outputs: int, in_channels: int = 1) -> int:
     with torch.device("meta"):
-        network = PlainUNet(nnunet_plan(dims, features, len(features)), 1, num_outputs)
+        network = PlainUNet(nnunet_plan(dims, features), in_channels, num_outputs)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_nnunets_default_3d_network_has_31_2_million_parameters() -> None:
-    assert count(3, (32, 64, 128, 256, 320, 320), 2) == 31_195_594
+@pytest.mark.parametrize(
+    ("dims", "num_stages", "in_channels", "num_outputs", "expected"),
+    [
+        (3, 5, 1, 2, 16_547_592),
+        (3, 6, 1, 2, 31_195_594),
+        (3, 7, 1, 2, 45_843_596),
+        (3, 6, 4, 4, 31_199_796),
+        (2, 7, 1, 2, 33_471_820),
+        (2, 8, 1, 2, 46_324_558),
+    ],
+)
+def test_parameters_are_those_of_nnunets_networks(
+    dims: int, num_stages: int, in_channels: int, num_outputs: int, expected: int
+) -> None:
+    # Counted on dynamic-network-architectures' `PlainConvUNet` with 32 features, doubled up to 320 in 3D, 512 in 2D.
+    features = tuple(min(32 * 2**stage, {2: 512, 3: 320}[dims]) for stage in range(num_stages))
+    assert count(dims, features, num_outputs, in_channels) == expected
 
 
 @pytest.mark.parametrize(("dims", "num_outputs"), [(2, 2), (3, 4)])
@@ -44,25 +60,10 @@ def test_parameters_are_those_of_the_layer_list(dims: int, num_outputs: int) -> 
     assert count(dims, (4, 8), num_outputs) == encoder + up + decoder + head
 
 
-def test_output_strides_are_the_cumulative_strides_without_the_bottleneck() -> None:
-    plan = NetworkPlan(
-        name="plain",
-        features=(4, 4, 4, 4),
-        kernel_sizes=((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)),
-        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 3, 2)),
-        num_convs_encoder=(1, 1, 1, 1),
-        num_convs_decoder=(1, 1, 1),
-    )
-    network = PlainUNet(plan, 1, 2)
-    assert network.output_strides == ((1, 1, 1), (1, 2, 2), (2, 4, 4))
-    assert network.divisor == (4, 12, 8)
-    network.deep_supervision = True
-    sizes = [output.shape[2:] for output in network(torch.zeros(1, 1, 8, 24, 16))]
-    assert sizes == [(8, 24, 16), (8, 12, 8), (4, 6, 4)]
+def test_each_encoder_stage_has_as_many_convolutions_as_planned() -> None:
+    plan = nnunet_plan(2, (2, 2, 2)).model_copy(update={"num_convs_encoder": (1, 2, 3)})
+    assert [sum(1 for _ in stage.children()) for stage in PlainUNet(plan, 1, 2).encoder] == [1, 2, 3]
 
 
-def test_convolutions_are_listed_the_finest_stage_first_in_the_decoder_too() -> None:
-    plan = nnunet_plan(2, (2, 2, 2), 3).model_copy(update={"num_convs_encoder": (1, 2, 3), "num_convs_decoder": (4, 1)})
-    network = PlainUNet(plan, 1, 2)
-    assert [sum(1 for _ in stage.children()) for stage in network.encoder] == [1, 2, 3]
-    assert [sum(1 for _ in stage.children()) for stage in network.decoder] == [4, 1]
+def test_planned_it_gets_two_convolutions_a_stage() -> None:
+    assert PlainUNet.default_depths(4) == ((2, 2, 2, 2), (2, 2, 2))

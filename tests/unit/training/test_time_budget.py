@@ -53,7 +53,7 @@ def sized(configuration: Configuration, speedup: float) -> tuple[Sizing, list[Co
         return arithmetic(candidate) / arithmetic(configuration)
 
     config = TrainConfig(max_seconds=ENOUGH_STEPS * 1.15 / speedup)
-    return size_to_clock(configuration, config, measure), measured
+    return size_to_clock(configuration, config, measure, arithmetic), measured
 
 
 def what(sizing: Sizing) -> tuple[int, int, tuple[int, ...]]:

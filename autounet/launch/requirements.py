@@ -1,0 +1,69 @@
+"""What must be there, and what must not be lost, before a run starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autounet.data.dataset import RawDataset
+from autounet.data.splits import Split, load_or_make_splits
+from autounet.errors import RequestError
+from autounet.launch.planning import must_prepare
+from autounet.models.folder import FoldName, ModelRecord, record_path
+from autounet.networks import NETWORKS
+from autounet.plans import Configuration, Plan
+
+
+def with_network(configuration: Configuration, network: str | None) -> Configuration:
+    """The configuration with another architecture, as deep as that one wants to be."""
+    architecture = NETWORKS.find(network or configuration.network.name)
+    if network is None or network == configuration.network.name:
+        return configuration
+    encoder, decoder = architecture.default_depths(configuration.network.num_stages)
+    update = {"name": network, "num_convs_encoder": encoder, "num_convs_decoder": decoder}
+    return configuration.model_copy(update={"network": configuration.network.model_copy(update=update)})
+
+
+def require_one_stage(configuration: Configuration) -> None:
+    """A second stage needs predictions of the first as input."""
+    if configuration.previous_stage is not None:
+        raise RequestError(
+            f"{configuration.name} is trained on what {configuration.previous_stage} predicts, which this version does "
+            f"not hand over yet. Train {configuration.inherits_from} or {configuration.previous_stage}."
+        )
+
+
+def require_prepared(raw: RawDataset, plan: Plan, configuration: Configuration, preprocessed: Path) -> None:
+    """Every case must be prepared from the raw files and the plan as they are now."""
+    stale = must_prepare(raw, plan, configuration, preprocessed)
+    if stale:
+        raise RequestError(
+            f"{len(stale)} of {len(raw.cases)} cases are not prepared for {configuration.name}, or their files or the "
+            f"plan changed since (first: {stale[0]}). Prepare them with: "
+            f"autounet plan_and_preprocess -d {int(plan.dataset_name[7:10])} -c {configuration.name}"
+        )
+
+
+def split_of(preprocessed: Path, raw: RawDataset, fold: FoldName) -> Split:
+    """Training and validation cases of a fold; `all` trains and validates on every case."""
+    names = tuple(sorted(case.name for case in raw.cases))
+    if fold == "all":
+        return Split(train=names, validation=names)
+    splits = load_or_make_splits(preprocessed / "splits_final.json", names)
+    if not 0 <= fold < len(splits):
+        raise RequestError(f"fold {fold} does not exist: there are folds 0 to {len(splits) - 1}, and 'all'")
+    return splits[fold]
+
+
+def require_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Nothing that was trained is lost by mistake."""
+    path = record_path(folder)
+    if resume and overwrite:
+        raise RequestError("--resume and --overwrite exclude each other: go on with the run, or start anew")
+    if resume:
+        if not path.exists():
+            raise RequestError(f"there is no run to resume in {folder}. Start one without --resume.")
+        if ModelRecord.read(path).finished:
+            raise RequestError(f"the run in {folder} is finished. To train anew over it, give --overwrite.")
+    elif path.exists() and not overwrite:
+        how = "is finished" if ModelRecord.read(path).finished else "was not finished; go on with it by --resume"
+        raise RequestError(f"{folder} holds a run that {how}. To train anew over it, give --overwrite.")

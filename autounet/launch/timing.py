@@ -1,0 +1,209 @@
+"""How long training takes on a device, and a plan made smaller for the time that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+import numpy as np
+import torch
+
+from autounet.geometry import permuted
+from autounet.planners.cascade import FULL, LOW, SECOND, covering_spacing
+from autounet.planners.configuration import decided_values
+from autounet.planners.constants import NNUNET
+from autounet.planners.measured import memory_estimate
+from autounet.planners.memory import TrainingCost, training_cost
+from autounet.planners.reasons import by_axis, number
+from autounet.planners.request import PlanRequest
+from autounet.plans import Configuration, Decision, Plan, TimePlan
+from autounet.progress import Reporter, duration
+from autounet.training.config import TrainConfig
+from autounet.training.device import describe_device
+from autounet.training.precision import Precision
+from autounet.training.time_budget import ENOUGH_STEPS, foretell_step, measure_step, size_to_clock, steps_in_time
+
+
+def with_time(
+    plan: Plan,
+    configuration: Configuration,
+    config: TrainConfig,
+    device: torch.device,
+    precision: Precision,
+    *,
+    keep_sizes: bool = False,
+) -> Configuration:
+    """A configuration as it will be trained: sized to the time given, if any, with the time and memory it takes.
+
+    Args:
+        plan: It belongs to.
+        configuration: As planned.
+        config: Tells the time, or the number of epochs.
+        device: Where it is measured.
+        precision: What the network computes in.
+        keep_sizes: Nothing is made smaller, whatever the time.
+    """
+    inputs = plan.num_inputs(configuration)
+    measure = partial(
+        measure_step,
+        num_channels=inputs,
+        num_outputs=plan.labels.num_outputs,
+        device=device,
+        autocast=precision.autocast(device),
+    )
+
+    def cost_of(candidate: Configuration) -> TrainingCost:
+        return training_cost(
+            candidate.network,
+            candidate.patch_size,
+            num_channels=inputs,
+            labels=plan.labels,
+            batch_dice=candidate.batch_dice,
+            half_precision=precision.dtype != torch.float32,
+        )
+
+    def count_flops(candidate: Configuration) -> float:
+        return float(cost_of(candidate).flops_per_sample * candidate.batch_size)
+
+    changes: tuple[str, ...] = ()
+    if config.max_seconds is not None and not keep_sizes:
+        sizing = size_to_clock(configuration, config, measure, count_flops)
+        configuration, changes = sizing.configuration, sizing.changes
+        step_seconds, num_steps = sizing.step_seconds, sizing.num_steps
+    else:
+        step_seconds = foretell_step(configuration, measure, count_flops)
+        num_steps = config.num_epochs * config.steps_per_epoch
+        if config.max_seconds is not None:
+            num_steps = steps_in_time(configuration, config, step_seconds)
+    total_seconds = config.max_seconds or num_steps * step_seconds
+    time = TimePlan(
+        step_seconds=step_seconds,
+        num_steps=num_steps,
+        total_seconds=total_seconds,
+        max_seconds=config.max_seconds,
+        device=describe_device(device),
+        expected_end=(datetime.now().astimezone() + timedelta(seconds=total_seconds)).replace(microsecond=0),
+        changes=changes,
+    )
+    memory = memory_estimate(cost_of(configuration), configuration.batch_size)
+    return configuration.model_copy(update={"time": time, "memory": memory})
+
+
+def describe_time(time: TimePlan) -> str:
+    """One line: how fast, how many steps, when it ends."""
+    end = time.expected_end.strftime("%H:%M" if time.total_seconds < 12 * 3600 else "%a %d %b %H:%M")
+    return (
+        f"{time.step_seconds:.2f} s a step on {time.device}; about {time.num_steps} steps in "
+        f"{duration(time.total_seconds)}, so it would end at {end} if it began now"
+    )
+
+
+def time_plan(
+    plan: Plan, names: Sequence[str], config: TrainConfig, device: torch.device, precision: Precision
+) -> Plan:
+    """A plan that tells how long its configurations take to train, as they are; arguments as for `fit_plan_to_time`."""
+    configurations = dict(plan.configurations)
+    for name in names:
+        if configurations[name].previous_stage is None:
+            configurations[name] = with_time(plan, configurations[name], config, device, precision, keep_sizes=True)
+    return plan.model_copy(update={"configurations": configurations})
+
+
+def fit_plan_to_time(
+    plan: Plan,
+    names: Sequence[str],
+    config: TrainConfig,
+    device: torch.device,
+    precision: Precision,
+    replan: Callable[[PlanRequest], Plan],
+    reporter: Reporter,
+) -> Plan:
+    """A plan whose configurations can use the time given, each for itself.
+
+    Where the patch of `3d_fullres` that the time affords covers too little of the median case, `3d_lowres` is planned
+    for that patch, by the same rule as for memory. The second stage of a cascade is left out, being a run of its own.
+
+    Args:
+        plan: For the device's memory.
+        names: Configurations to size.
+        config: Tells the time.
+        device: Where it is measured.
+        precision: What networks compute in.
+        replan: Plans the dataset anew for a request, for another resolution.
+        reporter: Shows what is measured.
+    """
+    configurations = {name: entry for name, entry in plan.configurations.items() if entry.previous_stage is None}
+    decisions = [entry for entry in plan.decisions if not entry.name.startswith(f"{SECOND}.")]
+    for name in [name for name in names if name in configurations]:
+        reporter.say(f"{name}: timing steps of training on {describe_device(device)}")
+        sized = with_time(plan, configurations[name], config, device, precision)
+        configurations[name] = sized
+        decisions = _with_sizes(decisions, sized)
+        if name == FULL and _coverage(sized) < NNUNET.lowres_coverage:
+            low, its_decisions = _low_resolution(plan, sized, config, device, precision, replan)
+            configurations[LOW] = low
+            decisions = [entry for entry in decisions if not entry.name.startswith(LOW)] + its_decisions
+    return plan.model_copy(update={"configurations": configurations, "decisions": tuple(decisions)})
+
+
+def _coverage(configuration: Configuration) -> float:
+    """Share of the median case that a patch covers."""
+    return float(np.prod(configuration.patch_size) / np.prod(configuration.median_shape))
+
+
+def _low_resolution(
+    plan: Plan,
+    full: Configuration,
+    config: TrainConfig,
+    device: torch.device,
+    precision: Precision,
+    replan: Callable[[PlanRequest], Plan],
+) -> tuple[Configuration, list[Decision]]:
+    """`3d_lowres` at the spacing at which the patch that the time affords covers enough of the median case."""
+    spacing = covering_spacing(plan.median_spacing_mm, plan.median_shape, full.patch_size)
+    z, y, x = permuted(full.patch_size, plan.transpose_backward)
+    coarse = replan(
+        PlanRequest(
+            spacing_mm=permuted(spacing, plan.transpose_backward),
+            patch_size=(z, y, x),
+            batch_size=full.batch_size,
+            features=full.network.features[0],
+            network=full.network.name,
+            configurations=(FULL,),
+        )
+    )
+    low = coarse.configuration(FULL).model_copy(update={"name": LOW, "batch_dice": False})
+    low = with_time(plan, low, config, device, precision)
+    reason = (
+        f"the patch of {FULL} that the time affords, {by_axis(full.patch_size)}, covers "
+        f"{number(100 * _coverage(full))} % of the median case, less than {number(100 * NNUNET.lowres_coverage)} %; "
+        f"the spacing grew until the same patch covered as much"
+    )
+    decisions = []
+    for entry in coarse.decisions:
+        if entry.name.startswith(f"{FULL}."):
+            key = entry.name.removeprefix(f"{FULL}.")
+            update = {"name": f"{LOW}.{key}", **({"reason": reason} if key == "spacing_mm" else {})}
+            decisions.append(entry.model_copy(update=update))
+    return low, _with_sizes(decisions, low)
+
+
+def _with_sizes(decisions: Sequence[Decision], sized: Configuration) -> list[Decision]:
+    """Decisions with what the time changed of them, and one more for the time."""
+    assert sized.time is not None
+    values = {f"{sized.name}.{key}": value for key, value in decided_values(sized).items()}
+    result, last = [], 0
+    for entry in decisions:
+        value = values.get(entry.name, entry.value)
+        why = f"; {entry.value} for the memory, then made smaller for the time" if value != entry.value else ""
+        result.append(entry.model_copy(update={"value": value, "reason": entry.reason + why}))
+        last = len(result) if entry.name.startswith(f"{sized.name}.") else last
+    rule = (
+        f"below {ENOUGH_STEPS} steps a smaller network that converges beats a larger one that does not, so until as "
+        f"many fit: batch to two, width to a half, patch smaller, width to a quarter"
+    )
+    changes = "; ".join(sized.time.changes) or "nothing had to be made smaller"
+    value = f"{duration(sized.time.total_seconds)}, {sized.time.num_steps} steps of {sized.time.step_seconds:.2g} s"
+    result.insert(last, Decision(name=f"{sized.name}.time", value=value, reason=f"{rule}: {changes}"))
+    return result

@@ -1,0 +1,57 @@
+"""Our own planner: nnU-Net's rules for spacing and topology, and a budget that is measured on the network.
+
+Source of the rules: Isensee et al., Nature Methods 2021. Where nnU-Net estimates memory by constants fitted to its own
+two networks, the training of the network chosen is measured (`memory`), on the device's own memory by default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autounet.data.description import DatasetDescription
+from autounet.fingerprint import Fingerprint
+from autounet.networks import NETWORKS
+from autounet.planners import DEFAULT_PLANNER
+from autounet.planners.constants import NNUNET, PlannerConstants
+from autounet.planners.experiment import plan_experiment
+from autounet.planners.measured import MeasuredBudget
+from autounet.planners.request import PlanRequest
+from autounet.plans import Plan
+
+DEFAULT_NETWORK = "plain"
+# More stages than any patch can be halved for.
+_MOST_STAGES = 16
+
+
+class DefaultPlanner:
+    """nnU-Net's rules within a measured budget."""
+
+    asks_device = True
+
+    def __call__(
+        self, fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest | None = None
+    ) -> Plan:
+        """Plan a dataset; see `autounet.planners.Planner`.
+
+        The memory is the one asked for, else the device's, else nnU-Net's 8 GiB.
+
+        Raises:
+            RequestError: The request cannot be planned; or nothing fits into the memory, and the message says what
+                would.
+        """
+        request = request or PlanRequest()
+        memory_gib = request.memory_gib or request.device_memory_gib or NNUNET.reference_memory_gib
+        budget = MeasuredBudget(memory_gib, description.labels, request.half_precision)
+        constants = constants_of(request.network or DEFAULT_NETWORK)
+        return plan_experiment(
+            DEFAULT_PLANNER, fingerprint, description, request, constants, budget, memory_gib, counts_inputs=True
+        )
+
+
+def constants_of(network: str) -> PlannerConstants:
+    """nnU-Net's constants with the depths that a registered network wants."""
+    encoder, decoder = NETWORKS.find(network).default_depths(_MOST_STAGES)
+    return replace(NNUNET, network=network, depths_encoder=encoder, depth_decoder=decoder[0])
+
+
+planner = DefaultPlanner()

@@ -1,0 +1,246 @@
+"""Patch and batch within a memory that is measured on the network itself, whatever it is.
+
+The cost of a step comes from `memory.training_cost`, so that no constant is fitted to any architecture. Rule: the first
+patch of the search that fits at the smallest batch; then the largest batch, but of no more voxels than the smallest
+batch of the next larger patch has. So more memory never gives a smaller patch times batch: just below the memory at
+which that patch would fit, its own network may be cheaper a voxel, having a stage less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from autounet.errors import RequestError
+from autounet.labels import LabelSchema
+from autounet.planners.budget import Fit, batch_cap, network_plan
+from autounet.planners.memory import TrainingCost, training_cost
+from autounet.planners.patch import PatchSearch
+from autounet.planners.reasons import by_axis, listed, millions, number
+from autounet.planners.topology import Topology
+from autounet.plans import MemoryEstimate, NetworkPlan
+
+GIB = 2**30
+# The estimate is within a tenth of what is measured (tests/conformance/test_memory.py), and memory is handed out in
+# blocks.
+USABLE = 0.9
+# Costs that differ by less are the same: the statistics of norms do not grow with the patch.
+_SAME = 1e-3
+
+
+def memory_estimate(cost: TrainingCost, batch_size: int, voxel_ratio: float = 1.0) -> MemoryEstimate:
+    """What a step takes, by what takes it; arguments as for `TrainingCost.memory_bytes`."""
+    peak = cost.memory_bytes(batch_size, voxel_ratio)
+    activations = round(batch_size * cost.activation_bytes_per_sample * voxel_ratio)
+    return MemoryEstimate(
+        weights_bytes=cost.parameter_bytes,
+        optimizer_bytes=cost.optimizer_bytes,
+        activations_bytes=activations,
+        working_bytes=max(0, peak - cost.parameter_bytes - cost.optimizer_bytes - activations),
+        reserve_bytes=math.ceil(peak / USABLE) - peak,
+    )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A patch with what training on it costs.
+
+    Attributes:
+        topology: The network's, with its patch.
+        cost: Of a step at `measured_voxels`.
+        measured_voxels: Of the patch that was measured.
+    """
+
+    topology: Topology
+    cost: TrainingCost
+    measured_voxels: int
+
+    @property
+    def voxels(self) -> int:
+        """Of the patch."""
+        return math.prod(self.topology.patch_size)
+
+    @property
+    def ratio(self) -> float:
+        """Voxels against those that were measured."""
+        return self.voxels / self.measured_voxels
+
+    def needed_bytes(self, batch_size: int) -> int:
+        """Memory to plan for, so that a batch fits."""
+        return math.ceil(self.cost.memory_bytes(batch_size, self.ratio) / USABLE)
+
+    def held(self, memory_bytes: int) -> int:
+        """Patches that fit into a memory."""
+        return self.cost.largest_batch(int(memory_bytes * USABLE), self.ratio)
+
+
+@dataclass(frozen=True)
+class MeasuredBudget:
+    """A memory, and the training whose cost is measured against it.
+
+    Attributes:
+        memory_gib: Memory of the device.
+        labels: Of the dataset; they decide the network's outputs and the loss.
+        half_precision: The network computes in 16 bits.
+        measured: Costs that are known, by network and inputs: one measurement tells those of other patches.
+        proportional: The networks of which that was verified.
+    """
+
+    memory_gib: float
+    labels: LabelSchema
+    half_precision: bool
+    measured: dict[tuple[NetworkPlan, int], Candidate] = field(default_factory=dict, compare=False, repr=False)
+    proportional: set[tuple[NetworkPlan, int]] = field(default_factory=set, compare=False, repr=False)
+
+    def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
+        """The largest patch and batch; see `budget.Budget`.
+
+        Raises:
+            RequestError: Not even the smallest patch fits; the message says what would do.
+        """
+        # A patch of the user's own may come alone in a batch, where two of the planner's must fit.
+        by_rule = 1 if search.requested is not None else search.constants.min_batch_size
+        smallest = batch_size or by_rule
+        tried: list[Candidate] = []
+        for topology in search.sizes():
+            tried.append(self._scaled(topology, search, num_inputs))
+            if tried[-1].needed_bytes(smallest) <= self._memory_bytes:
+                tried[-1] = self._verified(tried[-1], search, num_inputs)
+                if tried[-1].needed_bytes(smallest) <= self._memory_bytes:
+                    break
+        else:
+            raise RequestError(self._too_small(tried, smallest, search))
+        chosen = tried[-1]
+        limits = _batch_limits(
+            chosen, tried[:-1], chosen.held(self._memory_bytes), smallest, num_dataset_voxels, search
+        )
+        size = batch_size or max(smallest, min(limits.values()))
+        return Fit(
+            chosen.topology,
+            size,
+            self._explain_patch(search, tried, smallest),
+            self._explain_batch(limits, smallest, num_dataset_voxels, search, requested=batch_size is not None),
+            memory_estimate(chosen.cost, size, chosen.ratio),
+            _alternatives(tried, smallest, size),
+        )
+
+    @property
+    def _memory_bytes(self) -> int:
+        return int(self.memory_gib * GIB)
+
+    def _scaled(self, topology: Topology, search: PatchSearch, num_inputs: int) -> Candidate:
+        """A patch with its cost, told from another one of the same network where that is known."""
+        key = network_plan(topology, search.constants), num_inputs
+        if key not in self.measured:
+            self.measured[key] = self._exact(topology, search, num_inputs)
+        return replace(self.measured[key], topology=topology)
+
+    def _verified(self, scaled: Candidate, search: PatchSearch, num_inputs: int) -> Candidate:
+        """The patch with a cost of its own, unless its network's is known to grow as the voxels do."""
+        key = network_plan(scaled.topology, search.constants), num_inputs
+        if key in self.proportional:
+            return scaled
+        exact = self._exact(scaled.topology, search, num_inputs)
+        if exact.voxels != scaled.measured_voxels:
+            smallest = search.constants.min_batch_size
+            difference = abs(exact.needed_bytes(smallest) / scaled.needed_bytes(smallest) - 1)
+            if difference < _SAME:
+                self.proportional.add(key)
+        return exact
+
+    def _exact(self, topology: Topology, search: PatchSearch, num_inputs: int) -> Candidate:
+        """A patch with its own cost."""
+        cost = training_cost(
+            network_plan(topology, search.constants),
+            topology.patch_size,
+            num_channels=num_inputs,
+            labels=self.labels,
+            batch_dice=False,
+            half_precision=self.half_precision,
+        )
+        return Candidate(topology, cost, math.prod(topology.patch_size))
+
+    def _too_small(self, tried: Sequence[Candidate], smallest: int, search: PatchSearch) -> str:
+        least = min(tried, key=lambda entry: entry.needed_bytes(smallest))
+        kind = "requested" if search.requested is not None else "smallest"
+        size, needs = by_axis(least.topology.patch_size), _gib(least.needed_bytes(smallest))
+        return (
+            f"{number(self.memory_gib)} GiB of memory are too little to train network '{search.constants.network}': "
+            f"the {kind} patch, {size} at batch size {smallest}, needs {needs} GiB. Plan for that with --memory-gib "
+            f"{needs}, or for a narrower network with --features {max(1, search.constants.base_features // 2)}."
+        )
+
+    def _explain_patch(self, search: PatchSearch, tried: Sequence[Candidate], smallest: int) -> str:
+        chosen, first = tried[-1], tried[0]
+        limit, needs = f"{number(self.memory_gib)} GiB", f"{_gib(chosen.needed_bytes(smallest))} GiB"
+        batch = f"at batch size {smallest}"
+        measured = f"network '{search.constants.network}' with {millions(chosen.cost.num_parameters)} parameters"
+        if len(tried) == 1:
+            return f"{search.explain_first()}; training {measured} takes {needs} {batch}, within {limit}"
+        return (
+            f"{search.explain_first()}; training would take {_gib(first.needed_bytes(smallest))} GiB {batch}, more "
+            f"than {limit}, so it was shortened, always along the axis that covers most of the median shape: "
+            f"{search.explain_shortened(chosen.topology)}; {measured} takes {needs}"
+        )
+
+    def _explain_batch(
+        self,
+        limits: dict[str, int],
+        smallest: int,
+        num_dataset_voxels: float,
+        search: PatchSearch,
+        *,
+        requested: bool,
+    ) -> str:
+        fits = f"{number(self.memory_gib)} GiB hold {limits['memory']} patches"
+        if requested:
+            return f"requested by the user; {fits}"
+        share = number(100 * search.constants.max_batch_share)
+        parts = [
+            fits,
+            f"the {share} % of the dataset's {millions(num_dataset_voxels)} voxels that a batch may cover make "
+            f"{limits['dataset']}",
+        ]
+        if "next patch" in limits:
+            parts.append(f"{limits['next patch']} have as many voxels as {smallest} of the next larger patch")
+        verdict = "the smallest number counts"
+        if min(limits.values()) < smallest:
+            verdict = f"but no batch is smaller than {smallest}"
+        return f"{listed(parts)}; {verdict}"
+
+
+def _batch_limits(
+    chosen: Candidate,
+    larger: Sequence[Candidate],
+    held: int,
+    smallest: int,
+    num_dataset_voxels: float,
+    search: PatchSearch,
+) -> dict[str, int]:
+    """What a batch may be at most, by what limits it."""
+    limits = {
+        "memory": held,
+        "dataset": batch_cap(num_dataset_voxels, chosen.topology.patch_size, search.constants),
+    }
+    if larger:
+        limits["next patch"] = smallest * min(entry.voxels for entry in larger) // chosen.voxels
+    return limits
+
+
+def _alternatives(tried: Sequence[Candidate], smallest: int, batch_size: int) -> tuple[str, ...]:
+    """The next larger patch, and half the batch, with what they cost."""
+    chosen, sentences = tried[-1], []
+    if len(tried) > 1:
+        larger = tried[-2]
+        needs = _gib(larger.needed_bytes(smallest))
+        sentences.append(f"{by_axis(larger.topology.patch_size)} at batch size {smallest}: {needs} GiB")
+    if batch_size // 2 >= smallest:
+        needs = _gib(chosen.needed_bytes(batch_size // 2))
+        sentences.append(f"the same patch at batch size {batch_size // 2}: {needs} GiB")
+    return tuple(sentences)
+
+
+def _gib(size_bytes: int) -> str:
+    """Rounded up to hundredths, so that planning with that number succeeds."""
+    return f"{math.ceil(size_bytes / GIB * 100) / 100:g}"
