@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from autounet.errors import RequestError
@@ -63,6 +64,10 @@ def plan_request(
     """
     from autounet.planners.request import PlanRequest
 
+    if spacing and len(spacing) != 3:
+        raise RequestError(f"--spacing {_typed(spacing)}: give three numbers, Z Y X in mm")
+    if patch and len(patch) not in (2, 3):
+        raise RequestError(f"--patch {_typed(patch)}: give three numbers, Z Y X, or two, Y X, for 2d")
     wishes = {
         "memory_gib": memory_gib,
         "network": network,
@@ -74,6 +79,10 @@ def plan_request(
         "configurations": configurations or (),
     }
     return PlanRequest.parse(wishes, "the request")
+
+
+def _typed(values: Sequence[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)
 
 
 def train_config(

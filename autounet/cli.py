@@ -98,12 +98,16 @@ def plan(
 ) -> None:
     """Plan for a dataset, or see how and why it is planned. Sizes given are for -c, or for all that they fit."""
     from autounet import pipeline
-    from autounet.report.plan import explanation, plan_table, what_next
+    from autounet.planners.request import PlanRequest
+    from autounet.report.plan import explanation, plan_table, rounded_patches, what_next
 
     request = plan_request(memory_gib, network, patch, batch_size, spacing, features, stages, configuration)
-    reporter = _reporter()
-    planned = pipeline.plan(
-        _workspace(workspace),
+    reporter, place = _reporter(), _workspace(workspace)
+    # To look at a plan is not to make it anew: what was overruled or edited is shown as it is.
+    asks_nothing = max_time is None and request == PlanRequest()
+    planned = pipeline.existing_plan(place, dataset, planner=planner) if explain and asks_nothing else None
+    planned = planned or pipeline.plan(
+        place,
         dataset,
         planner=planner,
         request=request,
@@ -113,6 +117,8 @@ def plan(
         reporter=reporter,
     )
     reporter.console.print(explanation(planned.plan) if explain else plan_table(planned.plan))
+    for line in rounded_patches(planned.plan, request):
+        reporter.say(line)
     for line in what_next(planned.plan, planned.path, planned.to_prepare):
         reporter.say(line)
 
@@ -138,7 +144,7 @@ def plan_and_preprocess(
 ) -> None:
     """Check a dataset, measure it, plan for it, and prepare its cases."""
     from autounet import pipeline
-    from autounet.report.plan import plan_table, what_next
+    from autounet.report.plan import plan_table, rounded_patches, what_next
 
     request = plan_request(memory_gib, network, patch, batch_size, spacing, features, stages, configuration)
     reporter = _reporter()
@@ -155,6 +161,8 @@ def plan_and_preprocess(
             reporter=reporter,
         )
         reporter.console.print(plan_table(done.plan))
+        for line in rounded_patches(done.plan, request):
+            reporter.say(line)
         for chosen, count in done.counts.items():
             reporter.say(f"{chosen}: {count.prepared} cases prepared, {count.ready} were ready")
         for line in what_next(done.plan, done.path, dict.fromkeys(done.counts, 0)):

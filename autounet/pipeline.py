@@ -16,11 +16,11 @@ from autounet.data.description import write_dataset_json
 from autounet.data.splits import load_or_make_splits
 from autounet.errors import DataError, RequestError
 from autounet.fingerprint import Fingerprint, known_fingerprint, take_fingerprint
-from autounet.launch.planning import make_plan, must_prepare, read_plan, write_plan
+from autounet.launch.planning import make_plan, must_prepare, read_plan, without_own, write_plan
 from autounet.parallel import available_cpus
 from autounet.planners import DEFAULT_PLANNER, PLANNERS
 from autounet.planners.request import PlanRequest
-from autounet.plans import Plan
+from autounet.plans import Plan, plan_path
 from autounet.preprocessing.dataset import PreparedCount, prepare_dataset, store_for
 from autounet.progress import SILENT, Reporter, duration
 from autounet.workspace import Workspace
@@ -89,15 +89,28 @@ def plan(
     fingerprint = known_fingerprint(folder / "fingerprint.json", raw) if not problems else None
     if fingerprint is None:
         fingerprint = take_fingerprint(raw, jobs=jobs or available_cpus(), reporter=reporter, known_problems=problems)
-    made = make_plan(
-        planner, fingerprint, raw.description, request or PlanRequest(), max_seconds, device=device, reporter=reporter
-    )
+    request = without_own(request or PlanRequest(), plan_path(folder, planner))
+    made = make_plan(planner, fingerprint, raw.description, request, max_seconds, device=device, reporter=reporter)
     # The splits are read before anything is written: a splits file of the user's own may be wrong.
     load_or_make_splits(folder / "splits_final.json", [case.name for case in raw.cases])
     fingerprint.write(folder / "fingerprint.json")
     made, path = write_plan(made, folder, reporter)
-    waiting = {name: len(must_prepare(raw, made, entry, folder)) for name, entry in made.configurations.items()}
-    return Planned(fingerprint, made, path, waiting)
+    return _planned(raw, fingerprint, made, path)
+
+
+def existing_plan(workspace: Workspace, dataset: str, *, planner: str = DEFAULT_PLANNER) -> Planned | None:
+    """The plan that is there, with the user's edits; `None` where there is none of the dataset as it is now.
+
+    Raises:
+        RequestError: The plan was edited and does not hold together.
+    """
+    raw, problems = RawDataset.scan(_raw_folder(workspace, dataset))
+    folder = workspace.preprocessed / raw.description.name
+    path = plan_path(folder, planner)
+    fingerprint = known_fingerprint(folder / "fingerprint.json", raw)
+    if problems or fingerprint is None or not path.exists():
+        return None
+    return _planned(raw, fingerprint, Plan.read(path), path)
 
 
 @dataclass(frozen=True)
@@ -397,6 +410,12 @@ def demo(folder: Path, *, max_seconds: float = DEMO_SECONDS, reporter: Reporter 
     overlays = folder / "overlays"
     draw_overlays(overlays, images, masks, raw / "labelsTs", reporter=reporter)
     return Demonstrated(summary=summary, masks=masks, overlays=overlays)
+
+
+def _planned(raw: RawDataset, fingerprint: Fingerprint, made: Plan, path: Path) -> Planned:
+    entries = made.configurations.items()
+    waiting = {name: len(must_prepare(raw, made, entry, path.parent)) for name, entry in entries}
+    return Planned(fingerprint, made, path, waiting)
 
 
 def _raw_folder(workspace: Workspace, dataset: str) -> Path:

@@ -164,6 +164,7 @@ class Configuration(Record):
         batch_size: Patches a step.
         batch_dice: Whether the Dice loss pools over the batch.
         network: The network's topology.
+        fixed_sizes: The user gave sizes; no time makes them smaller.
         memory: What training takes; `None` where it was not measured.
         time: How long training takes; `None` where it was not asked for.
     """
@@ -177,6 +178,7 @@ class Configuration(Record):
     batch_size: int = Field(ge=1)
     batch_dice: bool
     network: NetworkPlan
+    fixed_sizes: bool = False
     memory: MemoryEstimate | None = None
     time: TimePlan | None = None
 

@@ -86,6 +86,7 @@ def plan_configuration(
         batch_size=fit.batch_size,
         batch_dice=name == "2d",
         network=network,
+        fixed_sizes=request.has_sizes,
         memory=fit.memory,
     )
     reasons = {

@@ -27,6 +27,8 @@ GIB = 2**30
 USABLE = 0.9
 # Costs that differ by less are the same: the statistics of norms do not grow with the patch.
 _SAME = 1e-3
+# A network cut down to so many stages has most of its cost, and there are few such networks.
+_NUM_STAGES_OUTLINED = 2
 
 
 def memory_estimate(cost: TrainingCost, batch_size: int, voxel_ratio: float = 1.0) -> MemoryEstimate:
@@ -85,6 +87,8 @@ class MeasuredBudget:
         half_precision: The network computes in 16 bits.
         measured: Costs that are known, by network and inputs: one measurement tells those of other patches.
         proportional: The networks of which that was verified.
+        seen: The patch that a network is to be measured at, its first one.
+        outlines: Costs of the finest stages of networks alone, by their plan and inputs.
     """
 
     memory_gib: float
@@ -92,6 +96,8 @@ class MeasuredBudget:
     half_precision: bool
     measured: dict[tuple[NetworkPlan, int], Candidate] = field(default_factory=dict, compare=False, repr=False)
     proportional: set[tuple[NetworkPlan, int]] = field(default_factory=set, compare=False, repr=False)
+    seen: dict[tuple[NetworkPlan, int], Topology] = field(default_factory=dict, compare=False, repr=False)
+    outlines: dict[tuple[NetworkPlan, int], Candidate] = field(default_factory=dict, compare=False, repr=False)
 
     def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
         """The largest patch and batch; see `budget.Budget`.
@@ -102,38 +108,64 @@ class MeasuredBudget:
         # A patch of the user's own may come alone in a batch, where two of the planner's must fit.
         by_rule = 1 if search.requested is not None else search.constants.min_batch_size
         smallest = batch_size or by_rule
-        tried: list[Candidate] = []
+        sizes: list[Topology] = []
+        tried: list[Candidate | None] = []  # `None` where patches were too large by far
         for topology in search.sizes():
-            tried.append(self._scaled(topology, search, num_inputs))
-            if tried[-1].needed_bytes(smallest) <= self._memory_bytes:
-                tried[-1] = self._verified(tried[-1], search, num_inputs)
-                if tried[-1].needed_bytes(smallest) <= self._memory_bytes:
-                    break
+            sizes.append(topology)
+            tried.append(self._tried(topology, search, num_inputs, smallest))
+            chosen = tried[-1]
+            if chosen is not None and chosen.needed_bytes(smallest) <= self._memory_bytes:
+                break
         else:
-            raise RequestError(self._too_small(tried, smallest, search))
-        chosen = tried[-1]
-        limits = _batch_limits(
-            chosen, tried[:-1], chosen.held(self._memory_bytes), smallest, num_dataset_voxels, search
-        )
+            every = [self._scaled(topology, search, num_inputs) for topology in sizes]
+            raise RequestError(self._too_small(every, smallest, search))
+        # Sentences tell of the first, the next larger and the chosen patch.
+        told = [
+            tried[index] or self._scaled(sizes[index], search, num_inputs)
+            for index in sorted({0, max(0, len(sizes) - 2), len(sizes) - 1})
+        ]
+        held = chosen.held(self._memory_bytes)
+        limits = _batch_limits(chosen, sizes[:-1], held, smallest, num_dataset_voxels, search)
         size = batch_size or max(smallest, min(limits.values()))
         return Fit(
             chosen.topology,
             size,
-            self._explain_patch(search, tried, smallest),
+            self._explain_patch(search, told, smallest),
             self._explain_batch(limits, smallest, num_dataset_voxels, search, requested=batch_size is not None),
             memory_estimate(chosen.cost, size, chosen.ratio),
-            _alternatives(tried, smallest, size),
+            _alternatives(told, smallest, size),
         )
 
     @property
     def _memory_bytes(self) -> int:
         return int(self.memory_gib * GIB)
 
+    def _tried(self, topology: Topology, search: PatchSearch, num_inputs: int, smallest: int) -> Candidate | None:
+        """A patch with its cost, its own where it fits; `None` where it is too large without measuring its network."""
+        self.seen.setdefault((network_plan(topology, search.constants), num_inputs), topology)
+        if self._outline(topology, search, num_inputs).needed_bytes(smallest) * (1 - _SAME) > self._memory_bytes:
+            return None
+        scaled = self._scaled(topology, search, num_inputs)
+        fits = scaled.needed_bytes(smallest) <= self._memory_bytes
+        return self._verified(scaled, search, num_inputs) if fits else scaled
+
+    def _outline(self, topology: Topology, search: PatchSearch, num_inputs: int) -> Candidate:
+        """A patch with what it costs at the least: that of the finest stages of its network alone.
+
+        The search passes dozens of networks, most of them at patches too large by far, and few differ in these stages.
+        """
+        few = _NUM_STAGES_OUTLINED
+        finest = replace(topology, strides=topology.strides[:few], kernel_sizes=topology.kernel_sizes[:few])
+        key = network_plan(finest, search.constants), num_inputs
+        if key not in self.outlines:
+            self.outlines[key] = self._exact(finest, search, num_inputs)
+        return replace(self.outlines[key], topology=topology)
+
     def _scaled(self, topology: Topology, search: PatchSearch, num_inputs: int) -> Candidate:
         """A patch with its cost, told from another one of the same network where that is known."""
         key = network_plan(topology, search.constants), num_inputs
         if key not in self.measured:
-            self.measured[key] = self._exact(topology, search, num_inputs)
+            self.measured[key] = self._exact(self.seen[key], search, num_inputs)
         return replace(self.measured[key], topology=topology)
 
     def _verified(self, scaled: Candidate, search: PatchSearch, num_inputs: int) -> Candidate:
@@ -212,7 +244,7 @@ class MeasuredBudget:
 
 def _batch_limits(
     chosen: Candidate,
-    larger: Sequence[Candidate],
+    larger: Sequence[Topology],
     held: int,
     smallest: int,
     num_dataset_voxels: float,
@@ -224,7 +256,7 @@ def _batch_limits(
         "dataset": batch_cap(num_dataset_voxels, chosen.topology.patch_size, search.constants),
     }
     if larger:
-        limits["next patch"] = smallest * min(entry.voxels for entry in larger) // chosen.voxels
+        limits["next patch"] = smallest * min(math.prod(entry.patch_size) for entry in larger) // chosen.voxels
     return limits
 
 

@@ -52,7 +52,7 @@ def make_plan(
     plan = make(fingerprint, description, request)
     if max_seconds is None and not request.has_sizes:
         return plan
-    from autounet.launch.timing import fit_plan_to_time, time_plan
+    from autounet.launch.timing import fit_plan_to_time
     from autounet.training.config import TrainConfig
     from autounet.training.device import choose_device
     from autounet.training.precision import choose_precision
@@ -60,11 +60,27 @@ def make_plan(
     chosen = choose_device(device)
     precision = choose_precision("auto", chosen)
     names = request.configurations or tuple(plan.configurations)
-    config = TrainConfig() if max_seconds is None else TrainConfig.for_clock(max_seconds)
-    if request.has_sizes:
-        return time_plan(plan, names, config, chosen, precision)
+    if max_seconds is None:
+        config, names = TrainConfig(), tuple(name for name in names if plan.configurations[name].fixed_sizes)
+    else:
+        config = TrainConfig.for_clock(max_seconds)
     replan = partial(make, fingerprint, description)
     return fit_plan_to_time(plan, names, config, chosen, precision, replan, reporter)
+
+
+def without_own(request: PlanRequest, path: Path) -> PlanRequest:
+    """A request without the configurations that a user added to the plan file; no planner knows them.
+
+    Raises:
+        RequestError: Sizes are asked for such a configuration.
+    """
+    earlier = _read_if_whole(path)
+    known = () if earlier is None else tuple(name for name in earlier.configurations if name not in RULED)
+    own = [name for name in request.configurations if name in known]
+    if own and request.has_sizes:
+        raise RequestError(f"{own[0]} is a configuration of your own: write its sizes into {path}")
+    rest = tuple(name for name in request.configurations if name not in own)
+    return request.model_copy(update={"configurations": rest})
 
 
 def _with_device(request: PlanRequest, device: str) -> PlanRequest:

@@ -24,6 +24,9 @@ from autounet.training.device import describe_device
 from autounet.training.precision import Precision
 from autounet.training.time_budget import ENOUGH_STEPS, foretell_step, measure_step, size_to_clock, steps_in_time
 
+# Each makes the patch smaller; more would leave nothing to see.
+_MAX_COARSENINGS = 4
+
 
 def with_time(
     plan: Plan,
@@ -31,10 +34,10 @@ def with_time(
     config: TrainConfig,
     device: torch.device,
     precision: Precision,
-    *,
-    keep_sizes: bool = False,
 ) -> Configuration:
     """A configuration as it will be trained: sized to the time given, if any, with the time and memory it takes.
+
+    Sizes that the user gave are kept.
 
     Args:
         plan: It belongs to.
@@ -42,7 +45,6 @@ def with_time(
         config: Tells the time, or the number of epochs.
         device: Where it is measured.
         precision: What the network computes in.
-        keep_sizes: Nothing is made smaller, whatever the time.
     """
     inputs = plan.num_inputs(configuration)
     measure = partial(
@@ -67,7 +69,7 @@ def with_time(
         return float(cost_of(candidate).flops_per_sample * candidate.batch_size)
 
     changes: tuple[str, ...] = ()
-    if config.max_seconds is not None and not keep_sizes:
+    if config.max_seconds is not None and not configuration.fixed_sizes:
         sizing = size_to_clock(configuration, config, measure, count_flops)
         configuration, changes = sizing.configuration, sizing.changes
         step_seconds, num_steps = sizing.step_seconds, sizing.num_steps
@@ -99,17 +101,6 @@ def describe_time(time: TimePlan) -> str:
     )
 
 
-def time_plan(
-    plan: Plan, names: Sequence[str], config: TrainConfig, device: torch.device, precision: Precision
-) -> Plan:
-    """A plan that tells how long its configurations take to train, as they are; arguments as for `fit_plan_to_time`."""
-    configurations = dict(plan.configurations)
-    for name in names:
-        if configurations[name].previous_stage is None:
-            configurations[name] = with_time(plan, configurations[name], config, device, precision, keep_sizes=True)
-    return plan.model_copy(update={"configurations": configurations})
-
-
 def fit_plan_to_time(
     plan: Plan,
     names: Sequence[str],
@@ -119,7 +110,7 @@ def fit_plan_to_time(
     replan: Callable[[PlanRequest], Plan],
     reporter: Reporter,
 ) -> Plan:
-    """A plan whose configurations can use the time given, each for itself.
+    """A plan whose configurations can use the time given, each for itself, and tell how long they take.
 
     Where the patch of `3d_fullres` that the time affords covers too little of the median case, `3d_lowres` is planned
     for that patch, by the same rule as for memory. The second stage of a cascade is left out, being a run of its own.
@@ -133,14 +124,19 @@ def fit_plan_to_time(
         replan: Plans the dataset anew for a request, for another resolution.
         reporter: Shows what is measured.
     """
-    configurations = {name: entry for name, entry in plan.configurations.items() if entry.previous_stage is None}
-    decisions = [entry for entry in plan.decisions if not entry.name.startswith(f"{SECOND}.")]
-    for name in [name for name in names if name in configurations]:
+    configurations, decisions = dict(plan.configurations), list(plan.decisions)
+    if config.max_seconds is not None and SECOND in configurations:
+        del configurations[SECOND]
+        decisions = [entry for entry in decisions if not entry.name.startswith(f"{SECOND}.")]
+    for name in names:
+        if name not in configurations or configurations[name].previous_stage is not None:
+            continue
         reporter.say(f"{name}: timing steps of training on {describe_device(device)}")
         sized = with_time(plan, configurations[name], config, device, precision)
         configurations[name] = sized
         decisions = _with_sizes(decisions, sized)
-        if name == FULL and _coverage(sized) < NNUNET.lowres_coverage:
+        may_coarsen = name == FULL and config.max_seconds is not None and not sized.fixed_sizes
+        if may_coarsen and _coverage(sized) < NNUNET.lowres_coverage:
             low, its_decisions = _low_resolution(plan, sized, config, device, precision, replan)
             configurations[LOW] = low
             decisions = [entry for entry in decisions if not entry.name.startswith(LOW)] + its_decisions
@@ -160,21 +156,18 @@ def _low_resolution(
     precision: Precision,
     replan: Callable[[PlanRequest], Plan],
 ) -> tuple[Configuration, list[Decision]]:
-    """`3d_lowres` at the spacing at which the patch that the time affords covers enough of the median case."""
-    spacing = covering_spacing(plan.median_spacing_mm, plan.median_shape, full.patch_size)
-    z, y, x = permuted(full.patch_size, plan.transpose_backward)
-    coarse = replan(
-        PlanRequest(
-            spacing_mm=permuted(spacing, plan.transpose_backward),
-            patch_size=(z, y, x),
-            batch_size=full.batch_size,
-            features=full.network.features[0],
-            network=full.network.name,
-            configurations=(FULL,),
-        )
-    )
-    low = coarse.configuration(FULL).model_copy(update={"name": LOW, "batch_dice": False})
-    low = with_time(plan, low, config, device, precision)
+    """`3d_lowres` at the spacing at which the patch that the time affords covers enough of the median case.
+
+    At a coarser spacing the network has other strides, and its steps another time, so that the patch may shrink again.
+    """
+    low = full
+    for _ in range(_MAX_COARSENINGS):
+        patch_size = low.patch_size
+        coarse = replan(_coarser_request(plan, low, half_precision=precision.dtype != torch.float32))
+        low = coarse.configuration(FULL).model_copy(update={"name": LOW, "batch_dice": False, "fixed_sizes": False})
+        low = with_time(plan, low, config, device, precision)
+        if low.patch_size == patch_size:
+            break
     reason = (
         f"the patch of {FULL} that the time affords, {by_axis(full.patch_size)}, covers "
         f"{number(100 * _coverage(full))} % of the median case, less than {number(100 * NNUNET.lowres_coverage)} %; "
@@ -189,6 +182,21 @@ def _low_resolution(
     return low, _with_sizes(decisions, low)
 
 
+def _coarser_request(plan: Plan, configuration: Configuration, *, half_precision: bool) -> PlanRequest:
+    """A request for the spacing at which the patch of a configuration covers enough, with the sizes it has."""
+    spacing = covering_spacing(plan.median_spacing_mm, plan.median_shape, configuration.patch_size)
+    return PlanRequest(
+        memory_gib=plan.memory_gib,
+        half_precision=half_precision,
+        spacing_mm=permuted(spacing, plan.transpose_backward),
+        patch_size=permuted(configuration.patch_size, plan.transpose_backward),
+        batch_size=configuration.batch_size,
+        features=configuration.network.features[0],
+        network=configuration.network.name,
+        configurations=(FULL,),
+    )
+
+
 def _with_sizes(decisions: Sequence[Decision], sized: Configuration) -> list[Decision]:
     """Decisions with what the time changed of them, and one more for the time."""
     assert sized.time is not None
@@ -199,11 +207,13 @@ def _with_sizes(decisions: Sequence[Decision], sized: Configuration) -> list[Dec
         why = f"; {entry.value} for the memory, then made smaller for the time" if value != entry.value else ""
         result.append(entry.model_copy(update={"value": value, "reason": entry.reason + why}))
         last = len(result) if entry.name.startswith(f"{sized.name}.") else last
-    rule = (
-        f"below {ENOUGH_STEPS} steps a smaller network that converges beats a larger one that does not, so until as "
-        f"many fit: batch to two, width to a half, patch smaller, width to a quarter"
-    )
-    changes = "; ".join(sized.time.changes) or "nothing had to be made smaller"
+    rule = "sizes are kept as they were requested"
+    if not sized.fixed_sizes:
+        changes = "; ".join(sized.time.changes) or "nothing had to be made smaller"
+        rule = (
+            f"below {ENOUGH_STEPS} steps a smaller network that converges beats a larger one that does not, so until "
+            f"as many fit: batch to two, width to a half, patch smaller, width to a quarter: {changes}"
+        )
     value = f"{duration(sized.time.total_seconds)}, {sized.time.num_steps} steps of {sized.time.step_seconds:.2g} s"
-    result.insert(last, Decision(name=f"{sized.name}.time", value=value, reason=f"{rule}: {changes}"))
+    result.insert(last, Decision(name=f"{sized.name}.time", value=value, reason=rule))
     return result

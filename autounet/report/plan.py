@@ -11,6 +11,7 @@ from rich.text import Text
 
 from autounet.planners.configuration import decided_values
 from autounet.planners.reasons import by_axis
+from autounet.planners.request import PlanRequest
 from autounet.planners.spacing import AXES
 from autounet.plans import Configuration, Decision, MemoryEstimate, Plan, TimePlan
 from autounet.progress import duration
@@ -56,7 +57,7 @@ def explanation(plan: Plan) -> RenderableType:
     parts.append(_decisions(general, {}))
     for name, configuration in plan.configurations.items():
         own = [entry for entry in plan.decisions if entry.name.startswith(f"{name}.")]
-        parts += [_heading(configuration), _decisions(own, decided_values(configuration))]
+        parts += [_heading(plan, configuration, own), _decisions(own, decided_values(configuration))]
     return Group(*parts)
 
 
@@ -77,32 +78,59 @@ def what_next(plan: Plan, path: Path, waiting: dict[str, int]) -> Iterable[str]:
         yield f"To prepare: {', '.join(missing)}. Models trained before keep the plan that they were trained by."
         yield f"Next: autounet plan_and_preprocess -d {number}{option} (with the same options)"
         return
+    yield "Prepared cases fit this plan. Models trained before keep the plan that they were trained by."
     trainable = [name for name in ready if plan.configurations[name].previous_stage is None]
-    chosen = _recommended(trainable)
+    if not trainable:
+        return
+    chosen = _recommended(plan, trainable)
     time = plan.configurations[chosen].time
     limit = "10m" if time is None or time.max_seconds is None else f"{time.max_seconds:g}s"
-    yield "Prepared cases fit this plan. Models trained before keep the plan that they were trained by."
     yield f"Next: autounet train {number} {chosen} 0{option} --max-time {limit}"
 
 
-def _recommended(names: list[str]) -> str:
-    """Low resolution where there is one: it sees most of a case, and is the sooner trained."""
-    return next((name for name in ("3d_lowres", "3d_fullres") if name in names), names[-1])
+def rounded_patches(plan: Plan, request: PlanRequest) -> Iterable[str]:
+    """One line for each configuration whose patch is not quite the one that was asked for."""
+    asked = request.patch_size
+    if asked is None:
+        return
+    order = plan.transpose_forward
+    for name, entry in plan.configurations.items():
+        if not request.concerns(name, entry.num_spatial_dims):
+            continue
+        wanted = tuple(asked[axis] for axis in order) if len(asked) == 3 else asked
+        if entry.patch_size != wanted and all(old <= new for old, new in zip(wanted, entry.patch_size, strict=True)):
+            yield (
+                f"{name}: patch {by_axis(wanted)} rounded up to {by_axis(entry.patch_size)}, so that its network can "
+                f"halve it: divisible by {by_axis(entry.network.divisor)}"
+            )
 
 
-def _heading(configuration: Configuration) -> Text:
+def _recommended(plan: Plan, names: list[str]) -> str:
+    """The configuration to train first: low resolution where the time given asks for it, else 3D where there is any."""
+    low = plan.configurations.get("3d_lowres")
+    if "3d_lowres" in names and low is not None and low.time is not None:
+        return "3d_lowres"
+    return "3d_fullres" if "3d_fullres" in names else names[-1]
+
+
+def _heading(plan: Plan, configuration: Configuration, decisions: Iterable[Decision]) -> Text:
+    values = decided_values(configuration)
     facts = [configuration.name]
-    if configuration.inherits_from:
-        facts.append(f"as {configuration.inherits_from}")
+    if configuration.inherits_from in plan.configurations:
+        parent = decided_values(plan.configurations[configuration.inherits_from])
+        own = [f"{key} {value}" for key, value in values.items() if value != parent[key]]
+        facts.append(f"as {configuration.inherits_from}" + (f", but {', '.join(own)}" if own else ""))
+    edited = any(values.get(entry.name.partition(".")[2], entry.value) != entry.value for entry in decisions)
+    before = " before it was edited" if edited else ""
     if configuration.memory:
         memory = configuration.memory
         facts.append(
-            f"{_memory(memory)}: weights {_gib(memory.weights_bytes)}, optimiser {_gib(memory.optimizer_bytes)}, "
-            f"activations {_gib(memory.activations_bytes)}, gradients and workspace {_gib(memory.working_bytes)}, "
-            f"reserve {_gib(memory.reserve_bytes)}"
+            f"{_memory(memory)}{before}: weights {_gib(memory.weights_bytes)}, optimiser "
+            f"{_gib(memory.optimizer_bytes)}, activations {_gib(memory.activations_bytes)}, gradients and workspace "
+            f"{_gib(memory.working_bytes)}, reserve {_gib(memory.reserve_bytes)}"
         )
     if configuration.time:
-        facts.append(f"training {_time(configuration.time)}")
+        facts.append(f"training {_time(configuration.time)}{before}")
     return Text(" · ".join(facts), style="bold")
 
 

@@ -51,7 +51,7 @@ def main() -> None:
     run("train", "train", "4", "3d_fullres", "0", "--max-time", options.max_time)
     run("predict 40 cases, all mirrors", "predict", "-i", str(images), "-o", str(workspace / "masks"))
     run("predict again, all there", "predict", "-i", str(images), "-o", str(workspace / "masks"))
-    fold = workspace / "results" / DATASET / "nnunet__plain__3d_fullres" / "fold_0"
+    fold = workspace / "results" / DATASET / "default__plain__3d_fullres" / "fold_0"
     references = options.raw / DATASET / "labelsTr"
     scores = json.loads((fold / "validation" / "scores.json").read_text(encoding="utf-8"))
     print(f"\nFold 0, {scores['num_cases']} whole validation cases against {references}:")

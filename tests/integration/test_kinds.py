@@ -14,7 +14,6 @@ from PIL import Image
 
 from autounet import pipeline
 from autounet.data.io import read_label
-from autounet.plans import plan_path
 from autounet.training.config import TrainConfig
 from autounet.workspace import Workspace
 
@@ -107,11 +106,11 @@ def test_a_kind_of_data_is_learned_and_predicted(kind: str, tmp_path: Path) -> N
     (raw / "dataset.json").write_text(json.dumps({**description, "numTraining": NUM_TRAINING}))
 
     planned = pipeline.plan_and_preprocess(workspace, "11", configurations=[configuration], jobs=1)
-    content = json.loads(plan_path(planned.folder, "nnunet").read_text())
+    content = json.loads(planned.path.read_text())
     network = content["configurations"][configuration]["network"]
     network["features"] = [8 for _ in network["features"]]
     content["configurations"][configuration]["batch_size"] = 2
-    plan_path(planned.folder, "nnunet").write_text(json.dumps(content))
+    planned.path.write_text(json.dumps(content))
     pipeline.train(workspace, "11", configuration, 0, config=STEPS, device="cpu")
     masks = tmp_path / "masks"
     pipeline.predict(workspace, raw / "imagesTs", masks, device="cpu")

@@ -17,12 +17,13 @@ from PIL import Image
 
 from autounet import cli, pipeline
 from autounet.data.phantoms import write_phantom_dataset
+from autounet.planners import DEFAULT_PLANNER
 from autounet.plans import Plan, plan_path
 from autounet.training.config import TrainConfig
 from autounet.workspace import Workspace
 
 DATASET = "Dataset007_Phantoms"
-MODEL = "nnunet__plain__3d_fullres"
+MODEL = "default__plain__3d_fullres"
 
 # The recipe for runs by the clock, but counted in steps: how many fit a time depends on what else the machine does.
 FEW_STEPS = TrainConfig.for_clock(1).model_copy(update={"max_seconds": None, "num_epochs": 2, "steps_per_epoch": 20})
@@ -39,7 +40,7 @@ def run(*arguments: str) -> int:
 
 def narrow_plan(workspace: Path, dataset: str) -> None:
     """Edit the plan as a user may, so that a step takes milliseconds: narrow networks and few patches."""
-    path = plan_path(workspace / "preprocessed" / dataset, "nnunet")
+    path = plan_path(workspace / "preprocessed" / dataset, DEFAULT_PLANNER)
     content = json.loads(path.read_text())
     for configuration in content["configurations"].values():
         network = configuration["network"]
@@ -66,11 +67,12 @@ def fold_of(workspace: Path, number: int = 0) -> Path:
 
 def test_planning_writes_fingerprint_plan_splits_and_prepared_cases(workspace: Path) -> None:
     folder = workspace / "preprocessed" / DATASET
-    assert {"fingerprint.json", "plan_nnunet.json", "splits_final.json", "nnunet_2d", "nnunet_3d_fullres"} <= {
-        path.name for path in folder.iterdir()
-    }
-    assert len(list((folder / "nnunet_3d_fullres").glob("*_label.b2nd"))) == 5
-    assert all(entry["reason"] for entry in json.loads((folder / "plan_nnunet.json").read_text())["decisions"])
+    names = {path.name for path in folder.iterdir()}
+    assert {"fingerprint.json", "plan_default.json", "splits_final.json"} <= names
+    stores = [path for path in folder.iterdir() if path.is_dir()]
+    assert sorted(path.name.split("_")[1] for path in stores) == ["2d", "3d"]
+    assert all(len(list(store.glob("*_label.b2nd"))) == 5 for store in stores)
+    assert all(entry["reason"] for entry in json.loads((folder / "plan_default.json").read_text())["decisions"])
 
 
 def test_training_leaves_a_finished_model_with_scores_of_whole_cases(workspace: Path) -> None:
@@ -140,12 +142,12 @@ def test_several_models_and_no_choice_are_listed(
 ) -> None:
     results = tmp_path / "results" / DATASET
     results.mkdir(parents=True)
-    for name in (MODEL, "nnunet__plain__2d"):
+    for name in (MODEL, "default__plain__2d"):
         (results / name).symlink_to(workspace / "results" / DATASET / MODEL)
     images = workspace / "raw" / DATASET / "imagesTs"
     assert run("predict", "-i", str(images), "-o", str(tmp_path / "masks"), "-w", str(tmp_path)) == 2
     error = capsys.readouterr().err
-    assert "nnunet__plain__2d" in error
+    assert "default__plain__2d" in error
     assert MODEL in error
     assert not (tmp_path / "masks").exists()
 
