@@ -14,6 +14,7 @@ from autounet.errors import AutounetError, DataError
 
 if TYPE_CHECKING:
     from autounet.console import ConsoleReporter
+    from autounet.preprocessing.dataset import PreparedCount
     from autounet.workspace import Workspace
 
 app = typer.Typer(
@@ -163,10 +164,35 @@ def plan_and_preprocess(
         reporter.console.print(plan_table(done.plan))
         for line in rounded_patches(done.plan, request):
             reporter.say(line)
-        for chosen, count in done.counts.items():
-            reporter.say(f"{chosen}: {count.prepared} cases prepared, {count.ready} were ready")
+        _tell_prepared(reporter, done.counts)
         for line in what_next(done.plan, done.path, dict.fromkeys(done.counts, 0)):
             reporter.say(line)
+
+
+@app.command("preprocess")
+def preprocess(
+    dataset: Annotated[str, typer.Argument(help="4, 004 or Dataset004_Name.")],
+    configuration: ConfigurationsOption = None,
+    planner: PlannerOption = "default",
+    jobs: JobsOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Prepare the cases by the plan that is there, with your edits."""
+    from autounet import pipeline
+    from autounet.report.plan import what_next
+
+    reporter = _reporter()
+    done = pipeline.preprocess(
+        _workspace(workspace),
+        dataset,
+        configurations=configuration,
+        planner=planner,
+        jobs=jobs,
+        reporter=reporter,
+    )
+    _tell_prepared(reporter, done.counts)
+    for line in what_next(done.plan, done.path, dict.fromkeys(done.counts, 0)):
+        reporter.say(line)
 
 
 @app.command("train")
@@ -290,12 +316,12 @@ def demo(
     max_time: Annotated[str, typer.Option(help="Time for training.")] = "150s",
 ) -> None:
     """Generate a small dataset and run the whole pipeline on it: some minutes on a laptop."""
-    from autounet import pipeline
     from autounet.console import scores_table
+    from autounet.demo import demo as run_demo
 
     reporter = _reporter()
     try:
-        result = pipeline.demo(folder, max_seconds=parse_seconds(max_time), reporter=reporter)
+        result = run_demo(folder, max_seconds=parse_seconds(max_time), reporter=reporter)
     finally:
         reporter.clear()
     reporter.console.print(scores_table(result.summary, f"{result.summary.num_cases} cases that it did not train on"))
@@ -341,6 +367,11 @@ def _error_console() -> Any:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def _tell_prepared(reporter: ConsoleReporter, counts: dict[str, PreparedCount]) -> None:
+    for name, count in counts.items():
+        reporter.say(f"{name}: {count.prepared} cases prepared, {count.ready} were ready")
 
 
 def _reporter() -> ConsoleReporter:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -87,12 +88,12 @@ def scores_table(summary: Summary, title: str) -> Table:
         table.add_column(name, justify="right" if name != "lowest Dice in" else "left")
     for name, mean in summary.class_means.items():
         table.add_row(
-            name,
+            escape(name),
             _number(mean.dice),
             _number(mean.iou),
             str(mean.num_scored),
             str(mean.num_empty),
-            mean.worst_case or "-",
+            escape(mean.worst_case or "-"),
         )
     table.add_section()
     table.add_row("foreground", _number(summary.foreground_dice), _number(summary.foreground_iou), "", "", "")
@@ -105,7 +106,7 @@ def problems_table(error: DataError) -> Table:
     for name in ("case", "file", "what is wrong", "what to do"):
         table.add_column(name, overflow="fold")
     for problem in error.problems[:_MAX_PROBLEM_ROWS]:
-        table.add_row(problem.case, problem.file, problem.what, problem.remedy)
+        table.add_row(*(escape(text) for text in (problem.case, problem.file, problem.what, problem.remedy)))
     left = len(error.problems) - _MAX_PROBLEM_ROWS
     if left > 0:
         table.add_row(f"and {left} more", "", "", "")

@@ -16,22 +16,20 @@ from autounet.data.description import write_dataset_json
 from autounet.data.splits import load_or_make_splits
 from autounet.errors import DataError, RequestError
 from autounet.fingerprint import Fingerprint, known_fingerprint, take_fingerprint
-from autounet.launch.planning import make_plan, must_prepare, read_plan, without_own, write_plan
+from autounet.launch.plan_files import must_prepare, read_plan, without_own, write_plan
+from autounet.launch.planning import make_plan
 from autounet.parallel import available_cpus
 from autounet.planners import DEFAULT_PLANNER, PLANNERS
 from autounet.planners.request import PlanRequest
 from autounet.plans import Plan, plan_path
 from autounet.preprocessing.dataset import PreparedCount, prepare_dataset, store_for
-from autounet.progress import SILENT, Reporter, duration
+from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
     from autounet.models.folder import FoldName
     from autounet.training.config import TrainConfig
-
-DEMO_DATASET = "Dataset900_Phantoms"
-DEMO_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
@@ -160,10 +158,37 @@ def plan_and_preprocess(
         jobs=jobs,
         reporter=reporter,
     )
-    raw = RawDataset.load(_raw_folder(workspace, dataset))
-    chosen = [planned.plan.configuration(name) for name in configurations or planned.plan.configurations]
-    counts = prepare_dataset(raw, planned.plan, chosen, planned.folder, jobs=jobs, reporter=reporter)
-    return Preprocessed(**vars(planned), counts=counts)
+    return _prepared(workspace, planned, configurations, jobs, reporter)
+
+
+def preprocess(
+    workspace: Workspace,
+    dataset: str,
+    *,
+    configurations: Sequence[str] | None = None,
+    planner: str = DEFAULT_PLANNER,
+    jobs: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Preprocessed:
+    """Prepare a dataset's cases by the plan that is there, edited or not.
+
+    Args:
+        workspace: Where things are.
+        dataset: `4`, `004` or `Dataset004_Hippocampus`.
+        configurations: Which to prepare; all that the plan has by default.
+        planner: Whose plan.
+        jobs: Worker processes; one a processor by default.
+        reporter: Shows the progress.
+
+    Raises:
+        RequestError: There is no plan of the dataset as it is now, or it does not hold together.
+    """
+    planned = existing_plan(workspace, dataset, planner=planner)
+    if planned is None:
+        raise RequestError(
+            f"there is no plan of dataset {dataset} as it is now. Make one with: autounet plan {dataset}"
+        )
+    return _prepared(workspace, planned, configurations, jobs or available_cpus(), reporter)
 
 
 def planned_seconds(workspace: Workspace, dataset: str, configuration: str, planner: str) -> float | None:
@@ -367,55 +392,19 @@ def evaluate(
     return summary, path
 
 
-@dataclass(frozen=True)
-class Demonstrated:
-    """What `demo` made: the scores on cases that it did not train on, and where masks and pictures are."""
-
-    summary: Summary
-    masks: Path
-    overlays: Path
-
-
-def demo(folder: Path, *, max_seconds: float = DEMO_SECONDS, reporter: Reporter = SILENT) -> Demonstrated:
-    """Run the whole pipeline on a small dataset that is generated on the spot.
-
-    Args:
-        folder: Workspace of its own; what an earlier demo left there is replaced.
-        max_seconds: Time for training.
-        reporter: Shows the progress.
-
-    Raises:
-        RequestError: The folder holds something else.
-    """
-    from autounet.data.phantoms import write_phantom_dataset
-    from autounet.report.folders import draw_overlays
-    from autounet.training.config import TrainConfig
-
-    workspace = Workspace.at(folder)
-    raw = workspace.raw / DEMO_DATASET
-    if folder.exists() and any(folder.iterdir()) and not raw.exists():
-        raise RequestError(f"{folder} is not empty and holds no demo. Name another folder with --folder.")
-    reporter.say(f"1/5 generating phantoms in {raw}")
-    write_phantom_dataset(raw)
-    reporter.say("2/5 planning and preprocessing")
-    plan_and_preprocess(workspace, DEMO_DATASET, configurations=["3d_fullres"], reporter=reporter)
-    reporter.say(f"3/5 training for {duration(max_seconds)}")
-    config = TrainConfig.for_clock(max_seconds)
-    train(workspace, DEMO_DATASET, "3d_fullres", 0, config=config, overwrite=True, reporter=reporter)
-    reporter.say("4/5 predicting cases that were not trained on")
-    images, masks = raw / "imagesTs", folder / "predictions"
-    predict(workspace, images, masks, dataset=DEMO_DATASET, overwrite=True, reporter=reporter)
-    reporter.say("5/5 scoring and drawing them")
-    summary, _ = evaluate(raw / "labelsTs", masks, reporter=reporter)
-    overlays = folder / "overlays"
-    draw_overlays(overlays, images, masks, raw / "labelsTs", reporter=reporter)
-    return Demonstrated(summary=summary, masks=masks, overlays=overlays)
-
-
 def _planned(raw: RawDataset, fingerprint: Fingerprint, made: Plan, path: Path) -> Planned:
     entries = made.configurations.items()
     waiting = {name: len(must_prepare(raw, made, entry, path.parent)) for name, entry in entries}
     return Planned(fingerprint, made, path, waiting)
+
+
+def _prepared(
+    workspace: Workspace, planned: Planned, configurations: Sequence[str] | None, jobs: int, reporter: Reporter
+) -> Preprocessed:
+    raw = RawDataset.load(workspace.raw / planned.plan.dataset_name)
+    chosen = [planned.plan.configuration(name) for name in configurations or planned.plan.configurations]
+    counts = prepare_dataset(raw, planned.plan, chosen, planned.folder, jobs=jobs, reporter=reporter)
+    return Preprocessed(**vars(planned), counts=counts)
 
 
 def _raw_folder(workspace: Workspace, dataset: str) -> Path:

@@ -68,6 +68,17 @@ class Budget(Protocol):
         """
         ...
 
+    def may_hold(self, search: PatchSearch, num_voxels: float, *, batch_size: int | None, num_inputs: int) -> bool:
+        """Whether `fit` may choose a patch of so many voxels or more; at a fraction of its time, and never wrongly no.
+
+        Args:
+            search: The patches to choose from.
+            num_voxels: Of one patch.
+            batch_size: As for `fit`.
+            num_inputs: As for `fit`.
+        """
+        ...
+
 
 def batch_cap(num_dataset_voxels: float, patch_size: Sequence[int], constants: PlannerConstants = NNUNET) -> int:
     """Patches that together cover the largest share of the dataset that a batch may."""
@@ -149,6 +160,10 @@ class FeatureMapBudget:
             reason = f"requested by the user; {number(self.memory_gib)} GiB hold {self.held(topology)}"
         ruled = max(min(self.held(topology), cap), self.constants.min_batch_size)
         return Fit(topology, batch_size or ruled, self._explain_patch(search, topology), reason)
+
+    def may_hold(self, search: PatchSearch, num_voxels: float, *, batch_size: int | None, num_inputs: int) -> bool:
+        """Always: counting the elements takes no time to save."""
+        return True
 
     def _fitted_batch(self, num_spatial_dims: int) -> int:
         reference_batch = self.constants.of(num_spatial_dims).reference_batch_size

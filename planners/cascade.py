@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autounet.geometry import Triple
-from autounet.planners.configuration import Grid, Rules, plan_configuration
+from autounet.planners.configuration import Grid, Rules, may_cover, plan_configuration
 from autounet.planners.constants import NNUNET, PlannerConstants
 from autounet.planners.reasons import number
 from autounet.plans import Configuration, Decision
@@ -45,17 +45,18 @@ def plan_low_resolution(full: Configuration, grid: Grid, rules: Rules) -> LowRes
     constants = rules.constants
     full_spacing = np.asarray(grid.spacing_mm)
     spacing = full_spacing.copy()
-    patch, voxels, found = full.patch_size, grid.num_voxels, None
-    while np.prod(patch, dtype=np.float64) / voxels < constants.lowres_coverage:
+    covered = covered_in_full = float(np.prod(full.patch_size, dtype=np.float64)) / grid.num_voxels
+    voxels, found = grid.num_voxels, None
+    while covered < constants.lowres_coverage:
         spacing = _coarser(spacing, constants.lowres_spacing_step)
         shape = full_spacing / spacing * grid.median_shape
         voxels = float(np.prod(shape))
         low_grid = _low_grid(grid, spacing, shape)
-        found = plan_configuration(LOW, low_grid, rules)
-        patch = found[0].patch_size
-    covered = float(np.prod(full.patch_size)) / grid.num_voxels
+        if may_cover(LOW, low_grid, rules, constants.lowres_coverage):
+            found = plan_configuration(LOW, low_grid, rules)
+            covered = float(np.prod(found[0].patch_size, dtype=np.float64)) / voxels
     limit = f"{number(100 * constants.lowres_coverage)} %"
-    evidence = f"the patch of {FULL} covers {number(100 * covered)} % of the median case"
+    evidence = f"the patch of {FULL} covers {number(100 * covered_in_full)} % of the median case"
     if found is None:
         return _none(f"{evidence}, not less than {limit}, so it sees enough context")
     if grid.num_voxels / voxels < constants.lowres_min_reduction:

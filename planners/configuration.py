@@ -71,10 +71,8 @@ def plan_configuration(
         The configuration, and a decision for each of its values.
     """
     first = 1 if name == "2d" else 0
-    spacing, median, axes = grid.spacing_mm[first:], grid.median_shape[first:], grid.axes[first:]
-    request = rules.request if rules.request.concerns(name, len(spacing)) else PlanRequest()
-    constants = _overridden(rules.constants, request)
-    search = PatchSearch(spacing, median, axes, constants, request.patch_size)
+    search, request = _search(name, grid, rules)
+    spacing, median, axes, constants = search.spacing_mm, search.median_shape, search.axes, search.constants
     num_inputs = rules.num_channels + num_earlier_classes
     fit = rules.budget.fit(search, grid.num_dataset_voxels, batch_size=request.batch_size, num_inputs=num_inputs)
     topology, network = fit.topology, network_plan(fit.topology, constants)
@@ -106,6 +104,21 @@ def plan_configuration(
     )
 
 
+def may_cover(name: str, grid: Grid, rules: Rules, share: float) -> bool:
+    """Whether the patch of a configuration may cover that share of the median case; no where it surely does not.
+
+    Args:
+        name: Of the configuration.
+        grid: As for `plan_configuration`.
+        rules: As for `plan_configuration`.
+        share: Of the voxels.
+    """
+    search, request = _search(name, grid, rules)
+    return rules.budget.may_hold(
+        search, share * grid.num_voxels, batch_size=request.batch_size, num_inputs=rules.num_channels
+    )
+
+
 def decided_values(configuration: Configuration) -> dict[str, str]:
     """The values of a configuration as its decisions tell them, by the last part of the decision's name."""
     network = configuration.network
@@ -120,6 +133,14 @@ def decided_values(configuration: Configuration) -> dict[str, str]:
         "batch_size": number(configuration.batch_size),
         "batch_dice": "yes" if configuration.batch_dice else "no",
     }
+
+
+def _search(name: str, grid: Grid, rules: Rules) -> tuple[PatchSearch, PlanRequest]:
+    """The patches of a configuration, and the wishes that are meant for it."""
+    first = 1 if name == "2d" else 0
+    spacing, median, axes = grid.spacing_mm[first:], grid.median_shape[first:], grid.axes[first:]
+    request = rules.request if rules.request.concerns(name, len(spacing)) else PlanRequest()
+    return PatchSearch(spacing, median, axes, _overridden(rules.constants, request), request.patch_size), request
 
 
 def _overridden(constants: PlannerConstants, request: PlanRequest) -> PlannerConstants:

@@ -14,7 +14,7 @@ from autounet.networks import NETWORKS
 from autounet.planners import DEFAULT_PLANNER
 from autounet.planners.constants import NNUNET, PlannerConstants
 from autounet.planners.experiment import plan_experiment
-from autounet.planners.measured import MeasuredBudget
+from autounet.planners.measured import MeasuredBudget, TooLittleMemoryError
 from autounet.planners.request import PlanRequest
 from autounet.plans import Plan
 
@@ -41,11 +41,37 @@ class DefaultPlanner:
         """
         request = request or PlanRequest()
         memory_gib = request.memory_gib or request.device_memory_gib or NNUNET.reference_memory_gib
-        budget = MeasuredBudget(memory_gib, description.labels, request.half_precision)
-        constants = constants_of(request.network or DEFAULT_NETWORK)
-        return plan_experiment(
-            DEFAULT_PLANNER, fingerprint, description, request, constants, budget, memory_gib, counts_inputs=True
-        )
+        try:
+            return _planned(fingerprint, description, request, memory_gib)
+        except TooLittleMemoryError as refusal:
+            raise _smallest_that_works(refusal, fingerprint, description, request, memory_gib) from None
+
+
+def _planned(
+    fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest, memory_gib: float
+) -> Plan:
+    budget = MeasuredBudget(memory_gib, description.labels, request.half_precision)
+    constants = constants_of(request.network or DEFAULT_NETWORK)
+    return plan_experiment(
+        DEFAULT_PLANNER, fingerprint, description, request, constants, budget, memory_gib, counts_inputs=True
+    )
+
+
+def _smallest_that_works(
+    refusal: TooLittleMemoryError,
+    fingerprint: Fingerprint,
+    description: DatasetDescription,
+    request: PlanRequest,
+    memory_gib: float,
+) -> TooLittleMemoryError:
+    """The refusal of the configuration that needs most, not of the first that needs more than there is."""
+    while True:
+        try:
+            _planned(fingerprint, description, request, refusal.needed_gib)
+        except TooLittleMemoryError as further:
+            refusal = TooLittleMemoryError(memory_gib, further.network, further.need, further.needed_gib)
+        else:
+            return refusal
 
 
 def constants_of(network: str) -> PlannerConstants:

@@ -5,6 +5,8 @@ Rules: nnU-Net v2, `default_experiment_planner.py` (`plan_experiment`).
 
 from __future__ import annotations
 
+import math
+
 from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
 from autounet.fingerprint import Fingerprint
@@ -19,6 +21,10 @@ from autounet.planners.reasons import by_axis, counted, millimetres, number
 from autounet.planners.request import PlanRequest
 from autounet.planners.spacing import AXES, axis_order, median_shape, single_slice_cases, target_spacing
 from autounet.plans import ChannelPlan, Configuration, Decision, Plan
+from autounet.records import nearest
+
+# Of a case, in float32: 400 GB.
+_MOST_VOXELS = 1e11
 
 
 def plan_experiment(
@@ -56,6 +62,7 @@ def plan_experiment(
     order = axis_order(target.value, single_slices=is_2d)
     spacing: Triple = permuted(target.value, order.value)
     median: Triple = permuted(median_shape(spacings, shapes, target.value), order.value)
+    _require_sane(request, median)
     z, y, x = (AXES[axis] for axis in order.value)
     grid = Grid(spacing, median, median[0] * median[1] * median[2], len(shapes), (z, y, x))
     channels, channel_decisions = _plan_channels(fingerprint, description)
@@ -132,12 +139,22 @@ def _require_plannable(fingerprint: Fingerprint, description: DatasetDescription
         )
 
 
+def _require_sane(request: PlanRequest, median: Triple) -> None:
+    """Refuse a spacing, typed wrongly perhaps, at which no computer could hold a case."""
+    if request.spacing_mm is not None and math.prod(median) > _MOST_VOXELS:
+        raise RequestError(
+            f"at the requested spacing of {millimetres(request.spacing_mm)} the median case would have "
+            f"{by_axis(median)} voxels. Give a coarser one with --spacing, in mm."
+        )
+
+
 def _require_used(request: PlanRequest, configurations: dict[str, Configuration], dataset: str) -> None:
     """Refuse wishes that no configuration answers to."""
     planned = ", ".join(configurations)
     for name in request.configurations:
         if name not in configurations:
-            raise RequestError(f"{dataset} has no configuration '{name}'. Planned: {planned}.")
+            hint = nearest(name, list(configurations))
+            raise RequestError(f"{dataset} has no configuration '{name}'.{hint} Planned: {planned}.")
     if request.patch_size is None:
         return
     if not any(request.concerns(name, entry.num_spatial_dims) for name, entry in configurations.items()):

@@ -25,10 +25,27 @@ GIB = 2**30
 # The estimate is within a tenth of what is measured (tests/conformance/test_memory.py), and memory is handed out in
 # blocks.
 USABLE = 0.9
-# Costs that differ by less are the same: the statistics of norms do not grow with the patch.
-_SAME = 1e-3
-# A network cut down to so many stages has most of its cost, and there are few such networks.
+# What a cost may be off by that is told from another patch: the statistics of norms do not grow with the voxels.
+_INEXACT = 1e-3
+# A network cut down to its finest stages, so many, has most of its cost, and there are few such networks.
 _NUM_STAGES_OUTLINED = 2
+
+
+class TooLittleMemoryError(RequestError):
+    """Not even the smallest patch fits into the memory.
+
+    Args:
+        memory_gib: The memory.
+        network: Name of the network.
+        need: What it needs, and the way out.
+        needed_gib: Memory to plan for.
+    """
+
+    def __init__(self, memory_gib: float, network: str, need: str, needed_gib: float) -> None:
+        super().__init__(f"{number(memory_gib)} GiB of memory are too little to train network '{network}': {need}")
+        self.network = network
+        self.need = need
+        self.needed_gib = needed_gib
 
 
 def memory_estimate(cost: TrainingCost, batch_size: int, voxel_ratio: float = 1.0) -> MemoryEstimate:
@@ -86,28 +103,20 @@ class MeasuredBudget:
         labels: Of the dataset; they decide the network's outputs and the loss.
         half_precision: The network computes in 16 bits.
         measured: Costs that are known, by network and inputs: one measurement tells those of other patches.
-        proportional: The networks of which that was verified.
-        seen: The patch that a network is to be measured at, its first one.
-        outlines: Costs of the finest stages of networks alone, by their plan and inputs.
     """
 
     memory_gib: float
     labels: LabelSchema
     half_precision: bool
     measured: dict[tuple[NetworkPlan, int], Candidate] = field(default_factory=dict, compare=False, repr=False)
-    proportional: set[tuple[NetworkPlan, int]] = field(default_factory=set, compare=False, repr=False)
-    seen: dict[tuple[NetworkPlan, int], Topology] = field(default_factory=dict, compare=False, repr=False)
-    outlines: dict[tuple[NetworkPlan, int], Candidate] = field(default_factory=dict, compare=False, repr=False)
 
     def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
         """The largest patch and batch; see `budget.Budget`.
 
         Raises:
-            RequestError: Not even the smallest patch fits; the message says what would do.
+            TooLittleMemoryError: Not even the smallest patch fits.
         """
-        # A patch of the user's own may come alone in a batch, where two of the planner's must fit.
-        by_rule = 1 if search.requested is not None else search.constants.min_batch_size
-        smallest = batch_size or by_rule
+        smallest = batch_size or self._smallest_by_rule(search)
         sizes: list[Topology] = []
         tried: list[Candidate | None] = []  # `None` where patches were too large by far
         for topology in search.sizes():
@@ -117,8 +126,9 @@ class MeasuredBudget:
             if chosen is not None and chosen.needed_bytes(smallest) <= self._memory_bytes:
                 break
         else:
-            every = [self._scaled(topology, search, num_inputs) for topology in sizes]
-            raise RequestError(self._too_small(every, smallest, search))
+            every = (self._scaled(topology, search, num_inputs) for topology in sizes)
+            least = min(every, key=lambda entry: entry.needed_bytes(smallest))
+            raise self._too_small(self._exact(least.topology, search, num_inputs), smallest, search)
         # Sentences tell of the first, the next larger and the chosen patch.
         told = [
             tried[index] or self._scaled(sizes[index], search, num_inputs)
@@ -136,50 +146,52 @@ class MeasuredBudget:
             _alternatives(told, smallest, size),
         )
 
+    def may_hold(self, search: PatchSearch, num_voxels: float, *, batch_size: int | None, num_inputs: int) -> bool:
+        """Whether a patch of so many voxels may be chosen; see `budget.Budget`."""
+        smallest = batch_size or self._smallest_by_rule(search)
+        for topology in search.sizes():
+            voxels = math.prod(topology.patch_size)
+            # Sizes fall but for what is padded up, by less than twice.
+            if 2 * voxels < num_voxels:
+                return False
+            if voxels >= num_voxels and self._may_fit(topology, search, num_inputs, smallest):
+                return True
+        # No patch is smaller by far; that none fits is for `fit` to say.
+        return True
+
     @property
     def _memory_bytes(self) -> int:
         return int(self.memory_gib * GIB)
 
+    @staticmethod
+    def _smallest_by_rule(search: PatchSearch) -> int:
+        """A patch of the user's own may come alone in a batch, where two of the planner's must fit."""
+        return 1 if search.requested is not None else search.constants.min_batch_size
+
     def _tried(self, topology: Topology, search: PatchSearch, num_inputs: int, smallest: int) -> Candidate | None:
-        """A patch with its cost, its own where it fits; `None` where it is too large without measuring its network."""
-        self.seen.setdefault((network_plan(topology, search.constants), num_inputs), topology)
-        if self._outline(topology, search, num_inputs).needed_bytes(smallest) * (1 - _SAME) > self._memory_bytes:
+        """A patch with its cost, its own where it may fit; `None` where it is too large without a measurement."""
+        if not self._may_fit(topology, search, num_inputs, smallest):
             return None
         scaled = self._scaled(topology, search, num_inputs)
         fits = scaled.needed_bytes(smallest) <= self._memory_bytes
-        return self._verified(scaled, search, num_inputs) if fits else scaled
+        return self._exact(topology, search, num_inputs) if fits else scaled
 
-    def _outline(self, topology: Topology, search: PatchSearch, num_inputs: int) -> Candidate:
-        """A patch with what it costs at the least: that of the finest stages of its network alone.
+    def _may_fit(self, topology: Topology, search: PatchSearch, num_inputs: int, smallest: int) -> bool:
+        """Whether the finest stages of the network alone would fit.
 
         The search passes dozens of networks, most of them at patches too large by far, and few differ in these stages.
         """
         few = _NUM_STAGES_OUTLINED
         finest = replace(topology, strides=topology.strides[:few], kernel_sizes=topology.kernel_sizes[:few])
-        key = network_plan(finest, search.constants), num_inputs
-        if key not in self.outlines:
-            self.outlines[key] = self._exact(finest, search, num_inputs)
-        return replace(self.outlines[key], topology=topology)
+        least = self._scaled(finest, search, num_inputs).needed_bytes(smallest)
+        return least * (1 - _INEXACT) <= self._memory_bytes
 
     def _scaled(self, topology: Topology, search: PatchSearch, num_inputs: int) -> Candidate:
         """A patch with its cost, told from another one of the same network where that is known."""
         key = network_plan(topology, search.constants), num_inputs
         if key not in self.measured:
-            self.measured[key] = self._exact(self.seen[key], search, num_inputs)
+            self.measured[key] = self._exact(topology, search, num_inputs)
         return replace(self.measured[key], topology=topology)
-
-    def _verified(self, scaled: Candidate, search: PatchSearch, num_inputs: int) -> Candidate:
-        """The patch with a cost of its own, unless its network's is known to grow as the voxels do."""
-        key = network_plan(scaled.topology, search.constants), num_inputs
-        if key in self.proportional:
-            return scaled
-        exact = self._exact(scaled.topology, search, num_inputs)
-        if exact.voxels != scaled.measured_voxels:
-            smallest = search.constants.min_batch_size
-            difference = abs(exact.needed_bytes(smallest) / scaled.needed_bytes(smallest) - 1)
-            if difference < _SAME:
-                self.proportional.add(key)
-        return exact
 
     def _exact(self, topology: Topology, search: PatchSearch, num_inputs: int) -> Candidate:
         """A patch with its own cost."""
@@ -193,15 +205,14 @@ class MeasuredBudget:
         )
         return Candidate(topology, cost, math.prod(topology.patch_size))
 
-    def _too_small(self, tried: Sequence[Candidate], smallest: int, search: PatchSearch) -> str:
-        least = min(tried, key=lambda entry: entry.needed_bytes(smallest))
+    def _too_small(self, least: Candidate, smallest: int, search: PatchSearch) -> TooLittleMemoryError:
         kind = "requested" if search.requested is not None else "smallest"
         size, needs = by_axis(least.topology.patch_size), _gib(least.needed_bytes(smallest))
-        return (
-            f"{number(self.memory_gib)} GiB of memory are too little to train network '{search.constants.network}': "
+        need = (
             f"the {kind} patch, {size} at batch size {smallest}, needs {needs} GiB. Plan for that with --memory-gib "
             f"{needs}, or for a narrower network with --features {max(1, search.constants.base_features // 2)}."
         )
+        return TooLittleMemoryError(self.memory_gib, search.constants.network, need, float(needs))
 
     def _explain_patch(self, search: PatchSearch, tried: Sequence[Candidate], smallest: int) -> str:
         chosen, first = tried[-1], tried[0]
@@ -275,4 +286,4 @@ def _alternatives(tried: Sequence[Candidate], smallest: int, batch_size: int) ->
 
 def _gib(size_bytes: int) -> str:
     """Rounded up to hundredths, so that planning with that number succeeds."""
-    return f"{math.ceil(size_bytes / GIB * 100) / 100:g}"
+    return f"{math.ceil(size_bytes / GIB * 100) / 100:.2f}".rstrip("0").rstrip(".")

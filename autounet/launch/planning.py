@@ -1,23 +1,16 @@
-"""Planning on a machine: for its memory and a given time, and the plan file that comes of it."""
+"""Planning on a machine: for its memory, and for a given time."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
-from autounet.data.dataset import RawDataset
 from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
 from autounet.fingerprint import Fingerprint
-from autounet.planners import DEFAULT_PLANNER, PLANNERS
+from autounet.planners import PLANNERS
 from autounet.planners.request import PlanRequest
-from autounet.plans import Configuration, Plan, plan_path
-from autounet.preprocessing.dataset import recipe, store_for
+from autounet.plans import Plan
 from autounet.progress import Reporter
-from autounet.records import read_json
-
-# Planned by rule; any other configuration of a plan file is the user's own, and is kept.
-RULED = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
 
 
 def make_plan(
@@ -50,7 +43,7 @@ def make_plan(
     if getattr(make, "asks_device", False):
         request = _with_device(request, device)
     plan = make(fingerprint, description, request)
-    if max_seconds is None and not request.has_sizes:
+    if max_seconds is None and not (request.has_sizes and _is_here(device)):
         return plan
     from autounet.launch.timing import fit_plan_to_time
     from autounet.training.config import TrainConfig
@@ -68,28 +61,11 @@ def make_plan(
     return fit_plan_to_time(plan, names, config, chosen, precision, replan, reporter)
 
 
-def without_own(request: PlanRequest, path: Path) -> PlanRequest:
-    """A request without the configurations that a user added to the plan file; no planner knows them.
-
-    Raises:
-        RequestError: Sizes are asked for such a configuration.
-    """
-    earlier = _read_if_whole(path)
-    known = () if earlier is None else tuple(name for name in earlier.configurations if name not in RULED)
-    own = [name for name in request.configurations if name in known]
-    if own and request.has_sizes:
-        raise RequestError(f"{own[0]} is a configuration of your own: write its sizes into {path}")
-    rest = tuple(name for name in request.configurations if name not in own)
-    return request.model_copy(update={"configurations": rest})
-
-
 def _with_device(request: PlanRequest, device: str) -> PlanRequest:
     """A request with what the device offers."""
-    import torch
-
     from autounet.training.device import choose_device, device_memory_gib
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if not _is_here(device):
         if request.memory_gib is None:
             raise RequestError(
                 f"there is no {device} here to plan for. Name its memory, for example --memory-gib 24, or plan for "
@@ -101,79 +77,8 @@ def _with_device(request: PlanRequest, device: str) -> PlanRequest:
     return request.model_copy(update=offer)
 
 
-def read_plan(preprocessed: Path, planner: str, dataset: str) -> Plan:
-    """The plan of a planner.
+def _is_here(device: str) -> bool:
+    """Whether a device can be asked; one may plan for a GPU of another machine."""
+    import torch
 
-    Raises:
-        RequestError: There is none, or it does not hold together.
-    """
-    path = plan_path(preprocessed, planner)
-    if not path.exists():
-        option = "" if planner == DEFAULT_PLANNER else f" --planner {planner}"
-        others = sorted(other.stem.removeprefix("plan_") for other in preprocessed.glob("plan_*.json"))
-        known = [name for name in others if not name.endswith(".previous")]
-        there = f" There are plans by: {', '.join(known)} (--planner)." if known else ""
-        raise RequestError(
-            f"{path} does not exist. Make it with: autounet plan_and_preprocess -d {dataset}{option}.{there}"
-        )
-    return Plan.read(path)
-
-
-def write_plan(plan: Plan, folder: Path, reporter: Reporter) -> tuple[Plan, Path]:
-    """Write a plan; what a user wrote is not lost.
-
-    Configurations of the user's own stay in the plan. A plan of another content, perhaps edited by hand, is kept
-    beside it.
-
-    Returns:
-        The plan as it was written, and its path.
-    """
-    path = plan_path(folder, plan.planner)
-    earlier = _read_if_whole(path)
-    if earlier is not None:
-        plan = with_own_configurations(plan, earlier)
-    if path.exists() and not _holds(path, plan):
-        kept = path.with_name(f"{path.stem}.previous.json")
-        path.replace(kept)
-        reporter.say(f"the plan differs from the one that was there, which is kept as {kept}")
-    plan.write(path)
-    return plan, path
-
-
-def with_own_configurations(plan: Plan, earlier: Plan) -> Plan:
-    """A new plan with the configurations that a user had added to the one before, as far as their parents remain."""
-    content = plan.model_dump(mode="json")
-    own = {
-        name: entry
-        for name, entry in earlier.model_dump(mode="json")["configurations"].items()
-        if name not in RULED and name not in plan.configurations
-    }
-    content["configurations"] |= own
-    try:
-        return Plan.parse(content, "the plan") if own else plan
-    except RequestError as error:
-        raise RequestError(
-            f"the plan that is there has configurations of your own ({', '.join(own)}) that do not fit the new plan: "
-            f"{error}. Take them out of it, or give them all values."
-        ) from None
-
-
-def must_prepare(raw: RawDataset, plan: Plan, configuration: Configuration, folder: Path) -> list[str]:
-    """Names of the cases that are not prepared for a configuration from the raw files and the plan as they are now."""
-    store = store_for(folder, plan, configuration)
-    return [case.name for case in raw.cases if not store.holds(case.name, recipe(case, plan, configuration))]
-
-
-def _read_if_whole(path: Path) -> Plan | None:
-    """The plan of a file; `None` where there is none, or none that can be read, torn by an editor, say."""
-    try:
-        return Plan.read(path)
-    except RequestError:
-        return None
-
-
-def _holds(path: Path, plan: Plan) -> bool:
-    try:
-        return bool(read_json(path) == plan.model_dump(mode="json"))
-    except RequestError:
-        return False
+    return not device.startswith("cuda") or torch.cuda.is_available()

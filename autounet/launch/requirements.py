@@ -7,10 +7,9 @@ from pathlib import Path
 from autounet.data.dataset import RawDataset
 from autounet.data.splits import Split, load_or_make_splits
 from autounet.errors import RequestError
-from autounet.launch.planning import must_prepare
+from autounet.launch.plan_files import must_prepare, planner_option
 from autounet.models.folder import FoldName, ModelRecord, record_path
 from autounet.networks import NETWORKS
-from autounet.planners import DEFAULT_PLANNER
 from autounet.plans import Configuration, Plan
 
 
@@ -37,12 +36,10 @@ def require_prepared(raw: RawDataset, plan: Plan, configuration: Configuration, 
     """Every case must be prepared from the raw files and the plan as they are now."""
     stale = must_prepare(raw, plan, configuration, preprocessed)
     if stale:
-        option = "" if plan.planner == DEFAULT_PLANNER else f" --planner {plan.planner}"
         raise RequestError(
             f"{len(stale)} of {len(raw.cases)} cases are not prepared for {configuration.name}, or their files or the "
             f"plan changed since (first: {stale[0]}). Prepare them with: "
-            f"autounet plan_and_preprocess -d {int(plan.dataset_name[7:10])} -c {configuration.name}{option}, and the options "
-            f"that it was planned with"
+            f"autounet preprocess {int(plan.dataset_name[7:10])} -c {configuration.name}{planner_option(plan.planner)}"
         )
 
 

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from autounet.errors import RequestError
 from autounet.geometry import permuted
 from autounet.planners.cascade import FULL, LOW, SECOND, covering_spacing
 from autounet.planners.configuration import decided_values
@@ -78,6 +79,11 @@ def with_time(
         num_steps = config.num_epochs * config.steps_per_epoch
         if config.max_seconds is not None:
             num_steps = steps_in_time(configuration, config, step_seconds)
+    if num_steps < 1:
+        raise RequestError(
+            f"the time given, {duration(config.max_seconds or 0)}, is too short to train {configuration.name}: a step "
+            f"takes {step_seconds:.2g} s. Give time for some hundred steps at least."
+        )
     total_seconds = config.max_seconds or num_steps * step_seconds
     time = TimePlan(
         step_seconds=step_seconds,
@@ -138,8 +144,12 @@ def fit_plan_to_time(
         may_coarsen = name == FULL and config.max_seconds is not None and not sized.fixed_sizes
         if may_coarsen and _coverage(sized) < NNUNET.lowres_coverage:
             low, its_decisions = _low_resolution(plan, sized, config, device, precision, replan)
-            configurations[LOW] = low
+            configurations.pop(LOW, None)
+            if low is not None:
+                configurations[LOW] = low
             decisions = [entry for entry in decisions if not entry.name.startswith(LOW)] + its_decisions
+    planned = {"value": ", ".join(configurations)}
+    decisions = [entry.model_copy(update=planned) if entry.name == "configurations" else entry for entry in decisions]
     return plan.model_copy(update={"configurations": configurations, "decisions": tuple(decisions)})
 
 
@@ -155,10 +165,11 @@ def _low_resolution(
     device: torch.device,
     precision: Precision,
     replan: Callable[[PlanRequest], Plan],
-) -> tuple[Configuration, list[Decision]]:
+) -> tuple[Configuration | None, list[Decision]]:
     """`3d_lowres` at the spacing at which the patch that the time affords covers enough of the median case.
 
     At a coarser spacing the network has other strides, and its steps another time, so that the patch may shrink again.
+    `None` where it has hardly fewer voxels.
     """
     low = full
     for _ in range(_MAX_COARSENINGS):
@@ -168,11 +179,15 @@ def _low_resolution(
         low = with_time(plan, low, config, device, precision)
         if low.patch_size == patch_size:
             break
-    reason = (
+    evidence = (
         f"the patch of {FULL} that the time affords, {by_axis(full.patch_size)}, covers "
-        f"{number(100 * _coverage(full))} % of the median case, less than {number(100 * NNUNET.lowres_coverage)} %; "
-        f"the spacing grew until the same patch covered as much"
+        f"{number(100 * _coverage(full))} % of the median case, less than {number(100 * NNUNET.lowres_coverage)} %"
     )
+    reduction = float(np.prod(full.median_shape) / np.prod(low.median_shape))
+    if reduction < NNUNET.lowres_min_reduction:
+        why = f"{evidence}; but {number(reduction)} times fewer voxels would do, too little to gain from"
+        return None, [Decision(name=LOW, value="none", reason=why)]
+    reason = f"{evidence}; the spacing grew until the same patch covered as much"
     decisions = []
     for entry in coarse.decisions:
         if entry.name.startswith(f"{FULL}."):

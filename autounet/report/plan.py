@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from autounet.planners import DEFAULT_PLANNER
 from autounet.planners.configuration import decided_values
 from autounet.planners.reasons import by_axis
 from autounet.planners.request import PlanRequest
@@ -23,9 +24,9 @@ def plan_table(plan: Plan) -> Table:
     """The configurations of a plan, side by side."""
     table = Table(title=f"Plan of {plan.dataset_name} by planner '{plan.planner}'", title_justify="left")
     table.add_column("")
-    configurations = plan.configurations.values()
+    configurations = [_with_own_cost(plan, entry) for entry in plan.configurations.values()]
     for configuration in configurations:
-        table.add_column(configuration.name)
+        table.add_column(Text(configuration.name))
     rows = {
         "spacing (mm)": [by_axis(entry.spacing_mm) for entry in configurations],
         "median shape": [by_axis(entry.median_shape) for entry in configurations],
@@ -57,7 +58,10 @@ def explanation(plan: Plan) -> RenderableType:
     parts.append(_decisions(general, {}))
     for name, configuration in plan.configurations.items():
         own = [entry for entry in plan.decisions if entry.name.startswith(f"{name}.")]
-        parts += [_heading(plan, configuration, own), _decisions(own, decided_values(configuration))]
+        parts += [
+            _heading(plan, _with_own_cost(plan, configuration), own),
+            _decisions(own, decided_values(configuration)),
+        ]
     return Group(*parts)
 
 
@@ -70,13 +74,13 @@ def what_next(plan: Plan, path: Path, waiting: dict[str, int]) -> Iterable[str]:
         waiting: Cases that are yet to be prepared, of the configurations in question.
     """
     number = int(plan.dataset_name[7:10])
-    option = "" if plan.planner == "default" else f" --planner {plan.planner}"
+    option = "" if plan.planner == DEFAULT_PLANNER else f" --planner {plan.planner}"
     yield f"Every value and its reason: autounet plan {number}{option} --explain, or {path}"
     ready = [name for name, count in waiting.items() if not count]
     missing = [name for name, count in waiting.items() if count]
     if missing:
         yield f"To prepare: {', '.join(missing)}. Models trained before keep the plan that they were trained by."
-        yield f"Next: autounet plan_and_preprocess -d {number}{option} (with the same options)"
+        yield f"Next: autounet preprocess {number}{option}"
         return
     yield "Prepared cases fit this plan. Models trained before keep the plan that they were trained by."
     trainable = [name for name in ready if plan.configurations[name].previous_stage is None]
@@ -111,6 +115,15 @@ def _recommended(plan: Plan, names: list[str]) -> str:
     if "3d_lowres" in names and low is not None and low.time is not None:
         return "3d_lowres"
     return "3d_fullres" if "3d_fullres" in names else names[-1]
+
+
+def _with_own_cost(plan: Plan, configuration: Configuration) -> Configuration:
+    """A configuration without the memory and time that it has from a parent of other sizes."""
+    parent = plan.configurations.get(configuration.inherits_from or "")
+    if parent is None or decided_values(parent) == decided_values(configuration):
+        return configuration
+    inherited = [name for name in ("memory", "time") if getattr(parent, name) == getattr(configuration, name)]
+    return configuration.model_copy(update=dict.fromkeys(inherited))
 
 
 def _heading(plan: Plan, configuration: Configuration, decisions: Iterable[Decision]) -> Text:
@@ -148,7 +161,7 @@ def _decisions(decisions: Iterable[Decision], values: dict[str, str]) -> Table:
         line.append(f"  {entry.reason}", style="not bold")
         if entry.alternatives:
             line.append(f"  Else: {'; '.join(entry.alternatives)}.", style="not bold italic")
-        table.add_row(key, line)
+        table.add_row(Text(key), line)  # as text: names of channels may look like markup
     return table
 
 

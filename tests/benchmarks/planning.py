@@ -3,8 +3,8 @@
     python tests/benchmarks/planning.py
 
 Plans the datasets that the oracle test describes (tests/golden/nnunet_oracle/plans.json) with the planner `default`,
-each with nothing remembered of the ones before, in float32 for 8 GiB, and prints a table in Markdown. Of the whole time,
-that of measuring networks on the meta device is told apart.
+each with nothing remembered of the ones before, in float32 for 8 GiB, and prints a table in Markdown. The time for
+measuring networks on the meta device is told apart.
 """
 
 from __future__ import annotations

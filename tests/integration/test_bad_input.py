@@ -13,8 +13,9 @@ import pytest
 
 from autounet.data.dataset import find_cases
 from autounet.data.phantoms import write_phantom_dataset
+from autounet.demo import demo
 from autounet.errors import AutounetError, DataError
-from autounet.pipeline import demo, plan_and_preprocess
+from autounet.pipeline import plan_and_preprocess
 from autounet.workspace import Workspace
 
 DATASET = "Dataset005_Phantoms"

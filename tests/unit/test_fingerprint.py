@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from autounet import parallel
 from autounet.data.dataset import RawDataset
 from autounet.errors import DataError
-from autounet.fingerprint import Fingerprint, take_fingerprint
+from autounet.fingerprint import Fingerprint, known_fingerprint, take_fingerprint
 
 LABELS = {"background": 0, "organ": 1, "tumour": 2}
 Case = tuple[np.ndarray, np.ndarray]  # image (C, Z, Y, X) and label (Z, Y, X)
@@ -165,3 +166,58 @@ def test_workers_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     alone = take_fingerprint(raw, jobs=1)
     monkeypatch.setattr(parallel, "_BYTES_WORTH_A_WORKER", 1)
     assert take_fingerprint(raw, jobs=2) == alone
+
+
+def touch(path: Path) -> None:
+    """Make a file look written again."""
+    state = path.stat()
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 10**9))
+
+
+def changed_description(raw: RawDataset) -> None:
+    path = raw.folder / "dataset.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"channel_names": {"0": "CT"}}))
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> tuple[RawDataset, Path]:
+    """A dataset and the file of its fingerprint."""
+    raw = dataset(tmp_path, [(row([1, 2])[None], row([0, 1])), (row([3, 4])[None], row([1, 0]))])
+    take_fingerprint(raw, jobs=1).write(tmp_path / "fingerprint.json")
+    return raw, tmp_path / "fingerprint.json"
+
+
+def test_a_fingerprint_of_the_dataset_as_it_is_is_known(known: tuple[RawDataset, Path]) -> None:
+    raw, path = known
+    assert known_fingerprint(path, RawDataset.load(raw.folder)) == take_fingerprint(raw, jobs=1)
+
+
+@pytest.mark.parametrize("change", ["image", "label", "case removed", "description"])
+def test_a_fingerprint_of_another_state_of_the_dataset_is_not_known(
+    known: tuple[RawDataset, Path], change: str
+) -> None:
+    raw, path = known
+    if change == "description":
+        changed_description(raw)
+    elif change == "case removed":
+        raw = raw.model_copy(update={"cases": raw.cases[:1]})
+        assert known_fingerprint(path, raw) is None
+        return
+    else:
+        touch(raw.folder / ("imagesTr/case1_0000.nii" if change == "image" else "labelsTr/case1.nii"))
+    assert known_fingerprint(path, RawDataset.load(raw.folder)) is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "of an earlier version"])
+def test_a_fingerprint_that_cannot_be_read_is_not_known(known: tuple[RawDataset, Path], damage: str) -> None:
+    raw, path = known
+    content = json.loads(path.read_text())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "torn":
+        path.write_text(path.read_text()[:50])
+    else:
+        del content["source"]
+        path.write_text(json.dumps(content))
+    assert known_fingerprint(path, raw) is None

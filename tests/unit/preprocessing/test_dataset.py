@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,46 @@ def test_a_recipe_follows_what_the_plan_does_to_a_case_and_nothing_else(
         make_plan(labels=IGNORING),
     )
     assert len({of(first), *map(of, others)}) == 1 + len(others)
+
+
+def test_configurations_that_ask_for_the_same_share_a_store_that_is_filled_once(
+    dataset: RawDataset, make_plan: MakePlan, read_cases: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(spacing_mm=(1, 1.2, 1))
+    full = plan.configuration("3d_fullres")
+    # What training does with a case does not make it another one.
+    small = full.model_copy(update={"name": "mine", "patch_size": (4, 4, 4), "batch_size": 7})
+    prepared: list[str] = []
+
+    def noting(*arguments: Any) -> object:
+        prepared.append(arguments[-1].name)
+        return prepare_case(*arguments)
+
+    monkeypatch.setattr(module, "prepare_case", noting)
+    counts = prepare_dataset(dataset, plan, [full, small], tmp_path / "out")
+    assert counts == {"3d_fullres": PreparedCount(3, 0), "mine": PreparedCount(3, 0)}
+    assert len(prepared) == len(read_cases) == 3
+    assert len(list((tmp_path / "out").iterdir())) == 1
+    stores = [store_for(tmp_path / "out", plan, entry) for entry in (full, small)]
+    assert stores[0].folder == stores[1].folder
+    assert prepare_dataset(dataset, plan, [small], tmp_path / "out") == {"mine": PreparedCount(0, 3)}
+
+
+def test_planners_share_stores_as_far_as_they_agree(make_plan: MakePlan, tmp_path: Path) -> None:
+    def folder(plan: Plan, name: str = "3d_fullres") -> str:
+        return store_for(tmp_path, plan, plan.configuration(name)).folder.name
+
+    first = make_plan(spacing_mm=(1, 1.25, 0.5))
+    assert folder(first) == folder(first.model_copy(update={"planner": "other", "memory_gib": 80.0, "decisions": ()}))
+    assert folder(first).startswith("prepared_3d_1x1.25x0.5mm_")
+    assert folder(first, "2d").startswith("prepared_2d_1.25x0.5mm_")
+    others = (
+        make_plan(spacing_mm=(1, 1.25, 0.50001)),  # the same to three digits
+        make_plan(spacing_mm=(1, 1.25, 0.5), normalizations=("ct",)),
+        make_plan(spacing_mm=(1, 1.25, 0.5), transpose_forward=(2, 0, 1)),
+        make_plan(spacing_mm=(1, 1.25, 0.5), labels=IGNORING),
+    )
+    assert len({folder(first), *map(folder, others)}) == 1 + len(others)
 
 
 def test_workers_prepare_the_same_as_one_process(dataset: RawDataset, make_plan: MakePlan, tmp_path: Path) -> None:

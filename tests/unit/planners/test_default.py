@@ -1,0 +1,75 @@
+"""The default planner: which memory, which depths, and a cascade whose inputs cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from autounet.data.description import DatasetDescription
+from autounet.errors import RequestError
+from autounet.fingerprint import Fingerprint
+from autounet.labels import LabelClass, LabelSchema
+from autounet.planners.default import constants_of, planner
+from autounet.planners.request import PlanRequest
+
+
+def description(num_classes: int) -> DatasetDescription:
+    classes = tuple(LabelClass(name=f"class {value}", values=(value,)) for value in range(1, num_classes + 1))
+    return DatasetDescription(
+        name="Dataset001_Test", channel_names=("CT",), labels=LabelSchema(classes=classes), file_ending=".nii"
+    )
+
+
+@pytest.fixture
+def evidence(make_fingerprint: Callable[..., Fingerprint]) -> Fingerprint:
+    return make_fingerprint([(1, 1, 1)] * 20, [(36, 50, 35)] * 20)
+
+
+def test_depths_are_the_networks_own() -> None:
+    assert constants_of("plain").depths(4) == ((2, 2, 2, 2), (2, 2, 2))
+    assert constants_of("resenc").depths(6) == ((1, 3, 4, 6, 6, 6), (1, 1, 1, 1, 1))
+
+
+def test_the_network_asked_for_is_planned(evidence: Fingerprint) -> None:
+    network = planner(evidence, description(2), PlanRequest(network="resenc")).configurations["3d_fullres"].network
+    assert network.name == "resenc"
+    assert network.num_convs_encoder == (1, 3, 4, 6)
+    assert planner(evidence, description(2)).configurations["3d_fullres"].network.name == "plain"
+
+
+def test_an_unknown_network_is_refused(evidence: Fingerprint) -> None:
+    with pytest.raises(RequestError, match="resenc"):
+        planner(evidence, description(2), PlanRequest(network="resnec"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "expected"), [(5.0, 3.0, 5.0), (None, 3.0, 3.0), (5.0, None, 5.0), (None, None, 8.0)]
+)
+def test_the_memory_asked_for_comes_before_the_devices(
+    evidence: Fingerprint, asked: float | None, device: float | None, expected: float
+) -> None:
+    request = PlanRequest(memory_gib=asked, device_memory_gib=device)
+    assert planner(evidence, description(2), request).memory_gib == expected
+
+
+def test_a_cascade_counts_its_further_inputs(make_fingerprint: Callable[..., Fingerprint]) -> None:
+    large = make_fingerprint([(1, 1, 1)] * 20, [(300, 300, 300)] * 20)
+    made = planner(large, description(60), PlanRequest(memory_gib=6))
+    second, full = made.configurations["3d_cascade_fullres"], made.configurations["3d_fullres"]
+    assert made.num_inputs(second) == 61
+    assert second.memory is not None
+    assert full.memory is not None
+    assert second.memory.total_bytes <= 6 * 2**30
+    # Each voxel has 60 numbers more.
+    assert second.memory.activations_bytes / full.memory.activations_bytes > 0.5
+    assert (second.patch_size, second.memory) != (full.patch_size, full.memory)
+
+
+def test_a_refusal_names_what_all_configurations_need(evidence: Fingerprint) -> None:
+    # 2d, which is planned first, needs less than 3d_fullres: its kernels have a third as many weights.
+    wish = PlanRequest(memory_gib=0.001, features=300, num_stages=3)
+    with pytest.raises(RequestError, match=r"^0.001 GiB .*, 1 x 1 x 1 at batch size 2, needs") as refusal:
+        planner(evidence, description(2), wish)
+    named = float(str(refusal.value).split("--memory-gib ")[1].split(",")[0])
+    assert planner(evidence, description(2), wish.model_copy(update={"memory_gib": named})).memory_gib == named
