@@ -121,12 +121,13 @@ def test_a_plan_that_was_edited_is_kept_when_planning_again(raw: Path, tmp_path:
     made = path.read_text()
     plan_and_preprocess(Workspace.at(tmp_path), "5", configurations=["3d_fullres"], jobs=1)
     assert not (planned.folder / "plan_default.previous.json").exists()
-    for edited in (made.replace('"batch_size": 2', '"batch_size": 3'), made[:100]):
+    edits = {"previous": made.replace('"batch_size": 2', '"batch_size": 3'), "previous-2": made[:100]}
+    for name, edited in edits.items():
         assert edited != made
         path.write_text(edited)
         plan_and_preprocess(Workspace.at(tmp_path), "5", configurations=["3d_fullres"], jobs=1)
         assert path.read_text() == made
-        assert (planned.folder / "plan_default.previous.json").read_text() == edited
+        assert (planned.folder / f"plan_default.{name}.json").read_text() == edited
 
 
 def test_what_was_prepared_before_survives_a_dataset_that_breaks_later(raw: Path, tmp_path: Path) -> None:

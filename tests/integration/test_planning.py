@@ -114,7 +114,7 @@ def test_a_plan_is_shown_with_its_memory_and_no_case_is_prepared(
         assert f"{configuration.memory.total_bytes / 2**30:.2f} GiB" in said
         assert " x ".join(map(str, configuration.patch_size)) in said
     assert "To prepare: 2d, 3d_fullres" in said
-    assert "Next: autounet plan_and_preprocess -d 7" in said
+    assert "Next: autounet preprocess 7" in said
 
 
 def test_explain_tells_every_decision_with_its_reason(
@@ -296,10 +296,10 @@ def test_what_must_run_again_is_told_by_what_changed(
     assert run("plan 7 --spacing 3 2 2") == 0
     said = capsys.readouterr().out
     assert "To prepare: 2d, 3d_fullres" in said
-    assert "Next: autounet plan_and_preprocess" in said
+    assert "Next: autounet preprocess 7" in said
     assert run("train 7 3d_fullres 0 --epochs 1") == 2
-    assert "plan_and_preprocess" in capsys.readouterr().err
-    assert run("plan_and_preprocess -d 7 --spacing 3 2 2") == 0
+    assert "autounet preprocess 7" in capsys.readouterr().err
+    assert run("preprocess 7") == 0
     assert "3d_fullres: 5 cases prepared, 0 were ready" in capsys.readouterr().out
     assert run("plan_and_preprocess -d 7") == 0  # what was prepared first is still there
     assert "3d_fullres: 0 cases prepared, 5 were ready" in capsys.readouterr().out

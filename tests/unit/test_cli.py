@@ -33,6 +33,7 @@ SURFACE = {
     "evaluate": {"--output", "--jobs"},
     "plan": {"--explain", *PLANNING},
     "plan_and_preprocess": {"--dataset", *PLANNING},
+    "preprocess": {"--configuration", "--planner", "--jobs", "--workspace"},
     "predict": {
         "--input",
         "--output",

@@ -137,11 +137,11 @@ def test_a_plan_of_another_content_is_kept_beside_the_new_one(make_plan: MakePla
     write_plan(plan, tmp_path, told)
     assert told.lines == []
     path = plan_path(tmp_path, "nnunet")
-    for spoil in (with_batch_of_nine, torn):
+    for name, spoil in {"previous": with_batch_of_nine, "previous-2": torn}.items():
         spoiled = spoil(path)
         write_plan(plan, tmp_path, told)
         assert Plan.read(path) == plan
-        assert (tmp_path / "plan_nnunet.previous.json").read_text() == spoiled
+        assert (tmp_path / f"plan_nnunet.{name}.json").read_text() == spoiled
     assert len(told.lines) == 2
     assert "plan_nnunet.previous.json" in told.lines[0]
 

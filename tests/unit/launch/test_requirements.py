@@ -54,12 +54,12 @@ def test_cases_that_are_not_prepared_are_counted_and_the_command_is_named(
 ) -> None:
     plan = make_plan()
     full = plan.configuration("3d_fullres")
-    with pytest.raises(RequestError, match=r"5 of 5 .*\(first: c0\).* -d 1 -c 3d_fullres --planner nnunet"):
+    with pytest.raises(RequestError, match=r"5 of 5 .*\(first: c0\).* preprocess 1 -c 3d_fullres --planner nnunet"):
         require_prepared(raw, plan, full, tmp_path / "out")
     prepare_dataset(raw, plan, [full], tmp_path / "out")
     require_prepared(raw, plan, full, tmp_path / "out")
     ours = plan.model_copy(update={"planner": "default"})
-    with pytest.raises(RequestError, match=r"-c 2d, and the options"):
+    with pytest.raises(RequestError, match=r"preprocess 1 -c 2d$"):
         require_prepared(raw, ours, ours.configuration("2d"), tmp_path / "out")
 
 

@@ -147,7 +147,7 @@ def test_what_comes_next_is_preparing_where_cases_wait(make_plan: MakePlan) -> N
     text = said(make_plan(), {"2d": 0, "3d_fullres": 3})
     assert f"autounet plan 1 --planner nnunet --explain, or {PATH}" in text
     assert "To prepare: 3d_fullres." in text
-    assert "Next: autounet plan_and_preprocess -d 1 --planner nnunet" in text
+    assert "Next: autounet preprocess 1 --planner nnunet" in text
     assert "autounet train" not in text
 
 
