@@ -15,6 +15,8 @@ from autounet.geometry import Array
 from autounet.records import Record
 
 BACKGROUND = 0
+# Label maps are held in 16 bits with a sign.
+MAX_VALUE = 32_767
 # Prepared label maps mark the voxels outside the body (all channels zero) with this value; they are background
 # to the loss, but some normalisations and augmentations leave them untouched.
 OUTSIDE = -1
@@ -29,6 +31,9 @@ class LabelClass(Record):
 
 class LabelSchema(Record):
     """The classes of a dataset, in the order in which `dataset.json` names them.
+
+    Label maps hold the dataset's own values throughout; they need not be consecutive. What stands between them and a
+    network's outputs is `output_values`.
 
     Attributes:
         classes: Foreground classes; background is implied.
@@ -47,8 +52,7 @@ class LabelSchema(Record):
         """Build the schema from the `labels` and `regions_class_order` of a `dataset.json`.
 
         Raises:
-            RequestError: Background is not 0, values are not consecutive or not distinct, the ignore label is not
-                the last, or the regions' order does not fit.
+            RequestError: Background is not 0, values are not distinct or too large, or the regions' order does not fit.
         """
         if labels.get("background") != BACKGROUND:
             raise RequestError(f"{source}: 'labels' must hold \"background\": 0, got {labels.get('background')!r}")
@@ -93,17 +97,15 @@ class LabelSchema(Record):
     def _require_sound_values(self, source: str) -> None:
         values = [value for entry in self.classes for value in entry.values]
         way_out = "Renumber the labels in the files and in dataset.json."
-        if list(self.declared_values) != list(range(len(self.declared_values))):
+        if self.declared_values[0] < BACKGROUND or self.declared_values[-1] > MAX_VALUE:
             raise RequestError(
-                f"{source}: label values must be consecutive from 0, the ignore label last; "
-                f"got {list(self.declared_values)}. {way_out}"
+                f"{source}: label values must lie between 0 and {MAX_VALUE}, got {list(self.declared_values)}. {way_out}"
             )
         if BACKGROUND in values or not all(entry.values for entry in self.classes):
             raise RequestError(f"{source}: every label but background needs a value above 0. {way_out}")
-        if self.ignore_value is not None and self.ignore_value <= max(values):
+        if self.ignore_value is not None and self.ignore_value in (BACKGROUND, *values):
             raise RequestError(
-                f"{source}: the label 'ignore' must be the largest value, {max(values) + 1}, "
-                f"got {self.ignore_value}. {way_out}"
+                f"{source}: the label 'ignore' has the value {self.ignore_value}, which another label has too. {way_out}"
             )
         repeated = sorted({value for value in values if values.count(value) > 1})
         if repeated and not any(len(entry.values) > 1 for entry in self.classes):
@@ -123,6 +125,12 @@ class LabelSchema(Record):
     def num_outputs(self) -> int:
         """Output channels of a network: one a region, or one a class and one for background."""
         return self.num_classes if self.has_regions else self.num_classes + 1
+
+    @property
+    def output_values(self) -> tuple[int, ...]:
+        """The label value of each output channel, ascending as in nnU-Net; regions are written by `region_order`."""
+        assert not self.has_regions
+        return (BACKGROUND, *sorted(entry.values[0] for entry in self.classes))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -155,7 +163,7 @@ class LabelSchema(Record):
         """
         dtype = np.uint8 if max(self.declared_values) < 255 else np.uint16
         if self.region_order is None:
-            return np.asarray(logits.argmax(axis=0), dtype=dtype)
+            return np.asarray(self.output_values, dtype=dtype)[logits.argmax(axis=0)]
         result = np.zeros(logits.shape[1:], dtype=dtype)
         for value, region in zip(self.region_order, logits, strict=True):
             result[region > 0] = value

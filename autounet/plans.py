@@ -15,6 +15,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from autounet.errors import RequestError
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema
+from autounet.progress import duration
 from autounet.records import SCHEMA_VERSION, Record, nearest
 
 NormalizationName = Literal["ct", "zscore", "nonorm", "rescale_to_0_1", "rgb_to_0_1"]
@@ -105,6 +106,10 @@ class NetworkPlan(Record):
         return tuple(total)
 
 
+# Later, the time of day alone does not tell when.
+_HALF_A_DAY = 12 * 3600.0
+
+
 class MemoryEstimate(Record):
     """What a training step takes at its peak.
 
@@ -149,6 +154,15 @@ class TimePlan(Record):
     device: str
     expected_end: datetime
     changes: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """One line: how fast, how many steps, when it ends."""
+        end = self.expected_end.strftime("%H:%M" if self.total_seconds < _HALF_A_DAY else "%a %d %b %H:%M")
+        return (
+            f"{self.step_seconds:.2g} s a step on {self.device}; about {self.num_steps} steps in "
+            f"{duration(self.total_seconds)}, so it would end at {end} if it began now"
+        )
 
 
 class Configuration(Record):

@@ -246,7 +246,7 @@ class MeasuredBudget:
             f"{limits['dataset']}",
         ]
         if "next patch" in limits:
-            parts.append(f"{limits['next patch']} have as many voxels as {smallest} of the next larger patch")
+            parts.append(f"{limits['next patch']} hold no more voxels than {smallest} of the next larger patch")
         verdict = "the smallest number counts"
         if min(limits.values()) < smallest:
             verdict = f"but no batch is smaller than {smallest}"

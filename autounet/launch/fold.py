@@ -15,7 +15,7 @@ from autounet.data.splits import Split
 from autounet.errors import RequestError
 from autounet.evaluation.summary import Summary
 from autounet.inference.predictor import Predictor
-from autounet.launch.timing import describe_time, with_time
+from autounet.launch.timing import with_time
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
 from autounet.losses import LOSSES
 from autounet.losses.compound import DeepSupervision
@@ -117,7 +117,7 @@ def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRe
     assert configuration.time is not None
     for change in configuration.time.changes:
         reporter.say(f"sized to the time: {change}")
-    reporter.say(describe_time(configuration.time))
+    reporter.say(configuration.time.summary)
     if config.max_seconds is None:
         reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
     augmentation = POLICIES.find(config.augmentation)(configuration.patch_size, ())

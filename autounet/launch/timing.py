@@ -98,15 +98,6 @@ def with_time(
     return configuration.model_copy(update={"time": time, "memory": memory})
 
 
-def describe_time(time: TimePlan) -> str:
-    """One line: how fast, how many steps, when it ends."""
-    end = time.expected_end.strftime("%H:%M" if time.total_seconds < 12 * 3600 else "%a %d %b %H:%M")
-    return (
-        f"{time.step_seconds:.2f} s a step on {time.device}; about {time.num_steps} steps in "
-        f"{duration(time.total_seconds)}, so it would end at {end} if it began now"
-    )
-
-
 def fit_plan_to_time(
     plan: Plan,
     names: Sequence[str],

@@ -50,11 +50,21 @@ class DiceCrossEntropy(SegmentationLoss):
             target = self._region_targets(label)
             dice = soft_dice_loss(logits.float().sigmoid(), target, mask, pool_batch=self.batch_dice)
             return dice + binary_cross_entropy_loss(logits, target, mask)
-        index = label if counts is None else torch.where(counts, label, _IGNORE_INDEX)
-        foreground = one_hot(label - 1, self.labels.num_classes)
+        index = self._class_index(label)
+        foreground = one_hot(index - 1, self.labels.num_classes)
+        index = index if counts is None else torch.where(counts, index, _IGNORE_INDEX)
         probabilities = logits.float().softmax(dim=1)[:, 1:]
         dice = soft_dice_loss(probabilities, foreground, mask, pool_batch=self.batch_dice)
         return dice + cross_entropy_loss(logits, index, _IGNORE_INDEX)
+
+    def _class_index(self, label: Tensor) -> Tensor:
+        """The output channel of each voxel's value; of a value to be ignored, any."""
+        values = self.labels.output_values
+        if values == tuple(range(len(values))):
+            return label
+        index = torch.zeros(max(self.labels.declared_values) + 1, dtype=torch.long, device=label.device)
+        index[list(values)] = torch.arange(len(values), device=label.device)
+        return index[label]
 
     def _region_targets(self, label: Tensor) -> Tensor:
         regions = [torch.isin(label, torch.tensor(entry.values, device=label.device)) for entry in self.labels.classes]

@@ -76,6 +76,9 @@ def what_next(plan: Plan, path: Path, waiting: dict[str, int]) -> Iterable[str]:
     number = int(plan.dataset_name[7:10])
     option = "" if plan.planner == DEFAULT_PLANNER else f" --planner {plan.planner}"
     yield f"Every value and its reason: autounet plan {number}{option} --explain, or {path}"
+    for name, configuration in plan.configurations.items():
+        if configuration.time is not None:
+            yield f"{name}: {configuration.time.summary}"
     ready = [name for name, count in waiting.items() if not count]
     missing = [name for name, count in waiting.items() if count]
     if missing:

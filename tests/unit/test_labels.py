@@ -52,10 +52,9 @@ def test_lists_of_one_value_are_plain_labels() -> None:
     [
         ({"organ": 1}, None, '"background": 0, got None'),
         ({"background": 1, "organ": 2}, None, '"background": 0, got 1'),
-        ({"background": 0, "organ": 2}, None, r"consecutive from 0.*got \[0, 2\]"),
-        ({**PLAIN, "ignore": 4}, None, r"consecutive from 0.*got \[0, 1, 2, 4\]"),
-        ({"background": 0, "ignore": 1, "organ": 2}, None, "'ignore' must be the largest value, 3, got 1"),
-        ({**PLAIN, "ignore": 2}, None, "'ignore' must be the largest value, 3, got 2"),
+        ({"background": 0, "organ": -1}, None, r"between 0 and 32767, got \[-1, 0\]"),
+        ({"background": 0, "organ": 40000}, None, r"between 0 and 32767, got \[0, 40000\]"),
+        ({**PLAIN, "ignore": 2}, None, "'ignore' has the value 2, which another label has too"),
         ({**PLAIN, "ignore": [3]}, None, r"'ignore' must be one integer, got \[3\]"),
         ({"background": 0, "organ": 1, "twin": 1}, None, "two labels have the value 1"),
         ({"background": 0, "nothing": 0, "organ": 1}, None, "needs a value above 0"),
@@ -92,6 +91,15 @@ def test_the_largest_output_wins() -> None:
     result = schema(PLAIN).segmentation(logits)
     assert result.tolist() == [[[1, 0, 2]]]
     assert result.dtype == np.uint8
+
+
+def test_values_with_gaps_are_written_as_the_dataset_has_them() -> None:
+    labels = schema({"background": 0, "organ": 7, "tumour": 3, "ignore": 1})
+    assert labels.declared_values == (0, 1, 3, 7)
+    assert labels.output_values == (0, 3, 7)
+    logits = np.array([[5.0, 0, 0], [0, 5, 0], [0, 0, 5]]).reshape(3, 1, 1, 3)
+    assert labels.segmentation(logits).tolist() == [[[0, 3, 7]]]
+    assert labels.class_mask(np.array([[[0, 1, 3, 7]]]), 1).tolist() == [[[False, False, True, False]]]
 
 
 def test_later_regions_overwrite_earlier_ones_where_their_logit_is_positive() -> None:

@@ -62,7 +62,7 @@ def test_channels_are_sorted_as_numbers_and_modality_is_accepted(tmp_path: Path)
         ({"labels": {"0": "background", "1": "tumour"}}, "other way round"),
         ({"labels": {"background": 0, "tumour": 1.5}}, "label 'tumour' must be an integer"),
         ({"labels": {"background": 0}}, "no foreground class"),
-        ({"labels": {"background": 0, "tumour": 2}}, "consecutive"),
+        ({"labels": {"background": 0, "tumour": 70000}}, "between 0 and 32767"),
         ({"regions_class_order": 1}, "regions_class_order"),
         ({"file_ending": None}, "'file_ending' is missing"),
         ({"file_ending": "nii.gz"}, r"Known: .*\.nii\.gz"),

@@ -16,7 +16,7 @@ from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema
 from autounet.launch import timing
-from autounet.launch.timing import describe_time, fit_plan_to_time, with_time
+from autounet.launch.timing import fit_plan_to_time, with_time
 from autounet.planners.default import planner
 from autounet.planners.measured import memory_estimate
 from autounet.planners.memory import training_cost
@@ -230,6 +230,6 @@ def test_the_end_is_told_with_its_day_where_it_is_another(seconds: float, end: s
         device="cpu, 2 threads",
         expected_end=datetime(2026, 3, 6, 13, 45),
     )
-    told = describe_time(time)
+    told = time.summary
     assert told.startswith("0.25 s a step on cpu, 2 threads; about 360 steps in ")
     assert end in told

@@ -64,6 +64,19 @@ def test_outputs_answer_to_values_whatever_the_order_of_the_classes() -> None:
     torch.testing.assert_close(DiceCrossEntropy(turned, batch_dice=True)(logits, label), first)
 
 
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_values_with_gaps_are_as_good_as_consecutive_ones(batch_dice: bool) -> None:
+    gaps = LabelSchema(
+        classes=(LabelClass(name="a", values=(40,)), LabelClass(name="b", values=(7,))), ignore_value=300
+    )
+    same = LabelSchema(classes=LABELS.classes, ignore_value=3)
+    generator = torch.Generator().manual_seed(0)
+    logits, label = torch.randn(2, 3, 4, 4, generator=generator), torch.randint(-1, 4, (2, 4, 4), generator=generator)
+    values = torch.tensor([0, 7, 40, 300, -1])[label]  # -1, outside the body, is the last
+    expected = DiceCrossEntropy(same, batch_dice=batch_dice)(logits, label)
+    torch.testing.assert_close(DiceCrossEntropy(gaps, batch_dice=batch_dice)(logits, values), expected)
+
+
 def test_weights_halve_and_the_coarsest_is_left_out() -> None:
     # Six stages: 1, 1/2, 1/4, 1/8, 0, divided by their sum 15/8.
     expected = [8 / 15, 4 / 15, 2 / 15, 1 / 15, 0]
