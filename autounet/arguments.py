@@ -17,12 +17,15 @@ _LIST_OPTIONS = {
     "plan": {"-c", "--configuration", "--patch", "--spacing"},
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
     "predict": {"-f", "--fold"},
+    "dataset create": {"--channel", "--label"},
 }
 
 
 def spread(arguments: list[str]) -> list[str]:
     """Let list options take several values, as in `-c 2d 3d_fullres`: each becomes an option of its own."""
-    options = _LIST_OPTIONS.get(arguments[0] if arguments else "", set())
+    # Verbs of two words, such as `dataset create`, are known by both.
+    known = (_LIST_OPTIONS.get(" ".join(arguments[:length])) for length in (1, 2))
+    options = next((options for options in known if options is not None), set())
     spread: list[str] = []
     option = None
     for argument in arguments:

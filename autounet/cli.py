@@ -1,8 +1,7 @@
-"""The command line: parses, calls the pipeline, prints. The only place that reads arguments or the environment."""
+"""The command line: parses, calls the pipeline, prints. Arguments and environment are read here and in `cli_common`."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -10,12 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from autounet.arguments import fold_name, parse_seconds, plan_request, spread, train_config
+from autounet.cli_common import (
+    BatchOption,
+    ConfigurationsOption,
+    DeviceOption,
+    FeaturesOption,
+    GroupByOption,
+    JobsOption,
+    MemoryOption,
+    NetworkOption,
+    PatchOption,
+    PlannerOption,
+    PlanTimeOption,
+    SiteByOption,
+    SpacingOption,
+    StagesOption,
+    WorkspaceOption,
+)
+from autounet.cli_common import chosen_workspace as _workspace
+from autounet.cli_common import console_reporter as _reporter
+from autounet.cli_dataset import dataset_app
 from autounet.errors import AutounetError, DataError
 
 if TYPE_CHECKING:
     from autounet.console import ConsoleReporter
     from autounet.preprocessing.dataset import PreparedCount
-    from autounet.workspace import Workspace
 
 app = typer.Typer(
     name="autounet",
@@ -25,46 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option("--workspace", "-w", help="Folder with raw/, preprocessed/ and results/.", show_default=False),
-]
-JobsOption = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes.", show_default="all cores")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-PlannerOption = Annotated[
-    str, typer.Option("--planner", help="default, nnunet, nnunet_resenc, nnunet_resenc_m, _l or _xl.")
-]
-NetworkOption = Annotated[str | None, typer.Option("--network", help="Architecture.", show_default="the planner's")]
-ConfigurationsOption = Annotated[
-    list[str] | None,
-    typer.Option("-c", "--configuration", help="2d, 3d_fullres, ...; several may follow.", show_default="all"),
-]
-MemoryOption = Annotated[
-    float | None,
-    typer.Option("--memory-gib", min=0.01, help="Memory to plan for.", show_default="the device's own"),
-]
-PlanTimeOption = Annotated[
-    str | None,
-    typer.Option("--max-time", help="Plan so that training can use this time: 30m, 2h.", show_default="no limit"),
-]
-PatchOption = Annotated[
-    list[int] | None,
-    typer.Option("--patch", min=1, help="Patch: Z Y X, or Y X for 2d.", show_default="largest that fits"),
-]
-BatchOption = Annotated[
-    int | None, typer.Option("--batch-size", min=1, help="Patches a step.", show_default="as many as fit")
-]
-SpacingOption = Annotated[
-    list[float] | None,
-    typer.Option("--spacing", help="Voxel size to resample to, Z Y X in mm.", show_default="by rule"),
-]
-FeaturesOption = Annotated[
-    int | None, typer.Option("--features", min=1, help="Channels of the finest stage.", show_default="32")
-]
-StagesOption = Annotated[
-    int | None, typer.Option("--stages", min=1, help="Resolutions at most.", show_default="as the patch allows")
-]
+app.add_typer(dataset_app)
 
 
 @app.callback(invoke_without_command=True)
@@ -77,6 +56,27 @@ def _root(
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.command("check")
+def check(
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="4, 004 or Dataset004_Name.")],
+    fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired, into a copy.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The copy.", show_default="next number")] = None,
+    suspected: Annotated[
+        bool, typer.Option("--suspected", help="Also swap sides and reorder channels where they look wrong.")
+    ] = False,
+    jobs: JobsOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Read every file of a dataset, and tell all problems. Exit code 2 unless they are harmless."""
+    from autounet import pipeline
+    from autounet.report.doctor import show_check
+
+    reporter, place = _reporter(), _workspace(workspace)
+    done = pipeline.check(place, dataset, fix=fix, output=output, suspected=suspected, jobs=jobs, reporter=reporter)
+    show_check(done, reporter.console)
+    raise typer.Exit(done.exit_code)
 
 
 @app.command("plan")
@@ -92,6 +92,8 @@ def plan(
     spacing: SpacingOption = None,
     features: FeaturesOption = None,
     stages: StagesOption = None,
+    group_by: GroupByOption = None,
+    site_by: SiteByOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print every decision with its reason.")] = False,
     device: DeviceOption = "auto",
     jobs: JobsOption = None,
@@ -99,25 +101,30 @@ def plan(
 ) -> None:
     """Plan for a dataset, or see how and why it is planned. Sizes given are for -c, or for all that they fit."""
     from autounet import pipeline
+    from autounet.data.fold_planning import SplitRequest
     from autounet.planners.request import PlanRequest
+    from autounet.report.folds import tell_folds
     from autounet.report.plan import explanation, plan_table, rounded_patches, what_next
 
     request = plan_request(memory_gib, network, patch, batch_size, spacing, features, stages, configuration)
     reporter, place = _reporter(), _workspace(workspace)
     # To look at a plan is not to make it anew: what was overruled or edited is shown as it is.
-    asks_nothing = max_time is None and request == PlanRequest()
+    folds = SplitRequest(group_by=group_by, site_by=site_by)
+    asks_nothing = max_time is None and request == PlanRequest() and folds == SplitRequest()
     planned = pipeline.existing_plan(place, dataset, planner=planner) if explain and asks_nothing else None
     planned = planned or pipeline.plan(
         place,
         dataset,
         planner=planner,
         request=request,
+        folds=folds,
         max_seconds=None if max_time is None else parse_seconds(max_time),
         device=device,
         jobs=jobs,
         reporter=reporter,
     )
     reporter.console.print(explanation(planned.plan) if explain else plan_table(planned.plan))
+    tell_folds(planned.splits, reporter.console.print)
     for line in rounded_patches(planned.plan, request):
         reporter.say(line)
     for line in what_next(planned.plan, planned.path, planned.to_prepare):
@@ -139,12 +146,16 @@ def plan_and_preprocess(
     spacing: SpacingOption = None,
     features: FeaturesOption = None,
     stages: StagesOption = None,
+    group_by: GroupByOption = None,
+    site_by: SiteByOption = None,
     device: DeviceOption = "auto",
     jobs: JobsOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Check a dataset, measure it, plan for it, and prepare its cases."""
     from autounet import pipeline
+    from autounet.data.fold_planning import SplitRequest
+    from autounet.report.folds import tell_folds
     from autounet.report.plan import plan_table, rounded_patches, what_next
 
     request = plan_request(memory_gib, network, patch, batch_size, spacing, features, stages, configuration)
@@ -156,12 +167,14 @@ def plan_and_preprocess(
             configurations=configuration,
             planner=planner,
             request=request,
+            folds=SplitRequest(group_by=group_by, site_by=site_by),
             max_seconds=None if max_time is None else parse_seconds(max_time),
             device=device,
             jobs=jobs,
             reporter=reporter,
         )
         reporter.console.print(plan_table(done.plan))
+        tell_folds(done.splits, reporter.console.print)
         for line in rounded_patches(done.plan, request):
             reporter.say(line)
         _tell_prepared(reporter, done.counts)
@@ -372,24 +385,3 @@ def _error_console() -> Any:
 def _tell_prepared(reporter: ConsoleReporter, counts: dict[str, PreparedCount]) -> None:
     for name, count in counts.items():
         reporter.say(f"{name}: {count.prepared} cases prepared, {count.ready} were ready")
-
-
-def _reporter() -> ConsoleReporter:
-    from rich.console import Console
-
-    from autounet.console import ConsoleReporter
-
-    return ConsoleReporter(Console())
-
-
-def _workspace(folder: Path | None) -> Workspace:
-    """The option, else AUTOUNET_WORKSPACE, else nnU-Net's three variables, else ./autounet_workspace."""
-    from autounet.workspace import Workspace
-
-    if folder is None and "AUTOUNET_WORKSPACE" in os.environ:
-        folder = Path(os.environ["AUTOUNET_WORKSPACE"])
-    names = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-    if folder is None and all(name in os.environ for name in names):
-        raw, preprocessed, results = (Path(os.environ[name]).absolute() for name in names)
-        return Workspace(raw=raw, preprocessed=preprocessed, results=results)
-    return Workspace.at(folder or Path("autounet_workspace"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 class AutounetError(ValueError):
@@ -25,6 +26,14 @@ class RunError(AutounetError):
     """The request was sound, but the work failed on the way."""
 
 
+class Severity(StrEnum):
+    """What a problem means for the work to come."""
+
+    HARMLESS = "harmless"  # training runs, and what it learns is not wrong; look at it
+    REPAIRABLE = "repairable"  # `autounet check --fix` can mend it in a copy
+    HOPELESS = "hopeless"  # only the user can mend it, or leave the case out
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with a dataset.
@@ -34,12 +43,14 @@ class Problem:
         file: The file it was found in.
         what: What is wrong, with the offending value.
         remedy: What the user can do about it.
+        severity: What it means for the work to come.
     """
 
     case: str
     file: str
     what: str
     remedy: str
+    severity: Severity = Severity.HOPELESS
 
 
 class DataError(RequestError):

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import DatasetDescription
+from autounet.data.doctor.measure import digest
+from autounet.data.fold_summary import CaseTraits
 from autounet.data.integrity import check_case
 from autounet.errors import DataError, Problem, RequestError
 from autounet.geometry import Array, Shape3, Triple, nonzero_box
@@ -25,7 +27,7 @@ from autounet.progress import SILENT, Reporter
 from autounet.records import SCHEMA_VERSION, Record
 
 # Raised whenever the code measures something else, so that stored fingerprints are taken again.
-_FORMAT = 1
+_FORMAT = 2
 _SEED = 1234  # nnU-Net's
 # Enough for a percentile of 0.5 to rest on 50 voxels a case, and on thousands in a dataset.
 _MAX_SAMPLES = 10_000
@@ -44,6 +46,7 @@ class CaseFingerprint(Record):
         num_voxels: By class (or region), in the whole label map.
         component_sizes: By class, voxels of its 26-connected components, largest first, at most 100.
         intensities: Of each channel, over the foreground inside the crop; empty where the case has no foreground.
+        content_hash: Of the image's voxels, the same for the same image whatever its file is called.
     """
 
     name: str
@@ -53,6 +56,7 @@ class CaseFingerprint(Record):
     num_voxels: dict[str, int]
     component_sizes: dict[str, tuple[int, ...]]
     intensities: tuple[IntensityStatistics, ...]
+    content_hash: str = ""
 
 
 class Fingerprint(Record):
@@ -88,6 +92,14 @@ def _state(dataset: RawDataset) -> str:
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     content = json.dumps([_FORMAT, dataset.description.model_dump(mode="json"), files])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def case_traits(fingerprint: Fingerprint) -> tuple[CaseTraits, ...]:
+    """What folds are balanced by."""
+    return tuple(
+        CaseTraits(case.name, tuple(name for name, count in case.num_voxels.items() if count), case.content_hash)
+        for case in fingerprint.cases
+    )
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,7 @@ def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
         },
         component_sizes=_component_sizes(label, labels),
         intensities=tuple(map(_statistics, values, samples)) if values.size else (),
+        content_hash=digest(image.array),
     )
     return _Measured(case.name, (), fingerprint, samples if values.size else None)
 

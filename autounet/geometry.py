@@ -25,20 +25,23 @@ class Geometry(Record):
         spacing_mm: Voxel size `(z, y, x)` in mm; `(1, 1, 1)` where the file tells none.
         affine: Row-major 4 x 4 matrix from voxel index `(x, y, z)` to world `(x, y, z)` in mm, RAS+ as in NIfTI.
         num_spatial_dims: 2 for a single image, 3 for a volume, as the file has it.
+        tells_spacing: Whether the file tells a voxel size; a PNG cannot, and then contradicts no other file.
     """
 
     spacing_mm: Triple
     affine: tuple[tuple[float, float, float, float], ...]
     num_spatial_dims: int = 3
+    tells_spacing: bool = True
 
     @classmethod
-    def from_spacing(cls, spacing_mm: Triple, num_spatial_dims: int = 3) -> Geometry:
+    def from_spacing(cls, spacing_mm: Triple, num_spatial_dims: int = 3, *, tells_spacing: bool = True) -> Geometry:
         """An axis-aligned grid at the origin with this `(z, y, x)` spacing."""
         z, y, x = spacing_mm
         return cls(
             spacing_mm=spacing_mm,
             affine=((x, 0, 0, 0), (0, y, 0, 0), (0, 0, z, 0), (0, 0, 0, 1)),
             num_spatial_dims=num_spatial_dims,
+            tells_spacing=tells_spacing,
         )
 
     @property

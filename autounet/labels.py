@@ -52,7 +52,7 @@ class LabelSchema(Record):
         """Build the schema from the `labels` and `regions_class_order` of a `dataset.json`.
 
         Raises:
-            RequestError: Background is not 0, values are not distinct or too large, or the regions' order does not fit.
+            RequestError: Background is not 0, values are not distinct or too large, or the order does not fit.
         """
         if labels.get("background") != BACKGROUND:
             raise RequestError(f"{source}: 'labels' must hold \"background\": 0, got {labels.get('background')!r}")
@@ -105,7 +105,8 @@ class LabelSchema(Record):
             raise RequestError(f"{source}: every label but background needs a value above 0. {way_out}")
         if self.ignore_value is not None and self.ignore_value in (BACKGROUND, *values):
             raise RequestError(
-                f"{source}: the label 'ignore' has the value {self.ignore_value}, which another label has too. {way_out}"
+                f"{source}: the label 'ignore' has the value {self.ignore_value}, which another label has too. "
+                f"{way_out}"
             )
         repeated = sorted({value for value in values if values.count(value) > 1})
         if repeated and not any(len(entry.values) > 1 for entry in self.classes):
@@ -163,7 +164,7 @@ class LabelSchema(Record):
         """
         dtype = np.uint8 if max(self.declared_values) < 255 else np.uint16
         if self.region_order is None:
-            return np.asarray(self.output_values, dtype=dtype)[logits.argmax(axis=0)]
+            return np.asarray(np.array(self.output_values, dtype=dtype)[logits.argmax(axis=0)])
         result = np.zeros(logits.shape[1:], dtype=dtype)
         for value, region in zip(self.region_order, logits, strict=True):
             result[region > 0] = value

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from autounet.data.dataset import RawDataset, find_cases
 from autounet.data.description import write_dataset_json
-from autounet.data.splits import load_or_make_splits
+from autounet.data.fold_planning import SplitRequest, plan_splits
+from autounet.data.fold_summary import PlannedSplits
+from autounet.data.io import label_ending
 from autounet.errors import DataError, RequestError
-from autounet.fingerprint import Fingerprint, known_fingerprint, take_fingerprint
+from autounet.fingerprint import Fingerprint, case_traits, known_fingerprint, take_fingerprint
 from autounet.launch.plan_files import must_prepare, read_plan, without_own, write_plan
 from autounet.launch.planning import make_plan
 from autounet.parallel import available_cpus
@@ -27,6 +29,7 @@ from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autounet.data.doctor.check import Checked
     from autounet.evaluation.summary import Summary
     from autounet.models.folder import FoldName
     from autounet.training.config import TrainConfig
@@ -41,12 +44,14 @@ class Planned:
         plan: Its plan.
         path: The plan's file.
         to_prepare: Cases that are yet to be prepared, of each configuration.
+        splits: The folds; `None` where an existing plan was only looked at.
     """
 
     fingerprint: Fingerprint
     plan: Plan
     path: Path
     to_prepare: dict[str, int]
+    splits: PlannedSplits | None
 
     @property
     def folder(self) -> Path:
@@ -60,6 +65,7 @@ def plan(
     *,
     planner: str = DEFAULT_PLANNER,
     request: PlanRequest | None = None,
+    folds: SplitRequest | None = None,
     max_seconds: float | None = None,
     device: str = "auto",
     jobs: int | None = None,
@@ -72,6 +78,7 @@ def plan(
         dataset: `4`, `004` or `Dataset004_Hippocampus`.
         planner: Name in `autounet.planners.PLANNERS`.
         request: What the plan must be like; all is the planner's to decide by default.
+        folds: How to make the folds; as before, or else as nnU-Net has them, by default.
         max_seconds: Time for training; configurations are made so small that they can use it.
         device: To plan for.
         jobs: Worker processes; one a processor by default.
@@ -90,10 +97,41 @@ def plan(
     request = without_own(request or PlanRequest(), plan_path(folder, planner))
     made = make_plan(planner, fingerprint, raw.description, request, max_seconds, device=device, reporter=reporter)
     # The splits are read before anything is written: a splits file of the user's own may be wrong.
-    load_or_make_splits(folder / "splits_final.json", [case.name for case in raw.cases])
+    splits = plan_splits(folder, raw, case_traits(fingerprint), folds, reporter)
     fingerprint.write(folder / "fingerprint.json")
     made, path = write_plan(made, folder, reporter)
-    return _planned(raw, fingerprint, made, path)
+    return _planned(raw, fingerprint, made, path, splits)
+
+
+def check(
+    workspace: Workspace,
+    dataset: str,
+    *,
+    fix: bool = False,
+    output: Path | None = None,
+    suspected: bool = False,
+    jobs: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Checked:
+    """Read every file of a raw dataset, find all problems, and repair what can be repaired in a copy.
+
+    Args:
+        workspace: Where things are.
+        dataset: `4`, `004` or `Dataset004_Hippocampus`.
+        fix: Write a repaired copy; the original is never touched.
+        output: Folder of the copy; the next free dataset number in `raw/` by default.
+        suspected: Also repair what only looks wrong: left and right labels, order of channels.
+        jobs: Worker processes; one a processor by default.
+        reporter: Shows the progress.
+
+    Raises:
+        RequestError: There is no usable `dataset.json`, or no copy can be made.
+    """
+    from autounet.data.doctor.check import check_dataset
+
+    name = _raw_folder(workspace, dataset).name
+    jobs = jobs or available_cpus()
+    return check_dataset(workspace, name, fix=fix, output=output, suspected=suspected, jobs=jobs, reporter=reporter)
 
 
 def existing_plan(workspace: Workspace, dataset: str, *, planner: str = DEFAULT_PLANNER) -> Planned | None:
@@ -125,6 +163,7 @@ def plan_and_preprocess(
     configurations: Sequence[str] | None = None,
     planner: str = DEFAULT_PLANNER,
     request: PlanRequest | None = None,
+    folds: SplitRequest | None = None,
     max_seconds: float | None = None,
     device: str = "auto",
     jobs: int | None = None,
@@ -138,6 +177,7 @@ def plan_and_preprocess(
         configurations: Which to prepare; all that the plan has by default.
         planner: As for `plan`, like the following.
         request: What the plan must be like.
+        folds: How to make the folds.
         max_seconds: Time for training.
         device: To plan for.
         jobs: Worker processes; one a processor by default.
@@ -153,6 +193,7 @@ def plan_and_preprocess(
         dataset,
         planner=planner,
         request=request,
+        folds=folds,
         max_seconds=max_seconds,
         device=device,
         jobs=jobs,
@@ -342,7 +383,8 @@ def predict(
     predictor = Predictor.load(found, folds=folds, device=choose_device(device), mirror=mirror)
     plan = predictor.plan
     cases = find_cases(images, plan.file_ending, len(plan.channels))
-    done = {case.name for case in cases if not overwrite and (output / f"{case.name}{plan.file_ending}").exists()}
+    ending = label_ending(plan.file_ending)
+    done = {case.name for case in cases if not overwrite and (output / f"{case.name}{ending}").exists()}
     waiting = [case for case in cases if case.name not in done]
     reporter.say(
         f"{found}: {len(predictor.networks)} fold{'s' * (len(predictor.networks) > 1)}, "
@@ -392,10 +434,12 @@ def evaluate(
     return summary, path
 
 
-def _planned(raw: RawDataset, fingerprint: Fingerprint, made: Plan, path: Path) -> Planned:
+def _planned(
+    raw: RawDataset, fingerprint: Fingerprint, made: Plan, path: Path, splits: PlannedSplits | None = None
+) -> Planned:
     entries = made.configurations.items()
     waiting = {name: len(must_prepare(raw, made, entry, path.parent)) for name, entry in entries}
-    return Planned(fingerprint, made, path, waiting)
+    return Planned(fingerprint, made, path, waiting, splits)
 
 
 def _prepared(

@@ -67,12 +67,12 @@ def read_json(path: Path) -> Any:
         RequestError: The file is missing, unreadable, or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte order mark before it
     except FileNotFoundError:
         raise RequestError(f"{path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise RequestError(f"{path} is not valid JSON: {error}. Mend it in a text editor.") from None
 
 

@@ -141,7 +141,7 @@ def _sample(mask: npt.NDArray[np.bool_], generator: np.random.Generator) -> npt.
 def _prepare_one(task: _Task, plan: Plan, folder: Path) -> None:
     case = task.case
     assert case.label is not None, "training cases were checked to have labels"
-    image, (label, _) = read_image(case.images), read_label(case.label)
+    image, (label, _) = read_image(case.images, len(plan.channels)), read_label(case.label)
     for configuration in task.configurations:
         try:
             prepared = prepare_case(image, label, plan, configuration)

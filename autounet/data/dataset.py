@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autounet.data.description import DatasetDescription, read_dataset_json
-from autounet.errors import DataError, Problem
+from autounet.data.io import DICOM_ENDING, is_there, known_ending, label_ending
+from autounet.errors import DataError, Problem, RequestError, Severity
 from autounet.records import Record
 
 _CHANNEL_DIGITS = 4
@@ -75,6 +77,7 @@ class RawDataset(Record):
             cases, problems = _listed_cases(folder, listing)
         else:
             cases, problems = _training_cases(folder, description)
+            problems += _dead_links(cases)
         declared = description.num_training
         if declared is not None and declared != len(cases) and not (problems and not cases):
             problems.append(
@@ -83,9 +86,10 @@ class RawDataset(Record):
                     file="dataset.json",
                     what=f"'numTraining' is {declared}, but {len(cases)} cases were found",
                     remedy=f"set numTraining to {len(cases)}, or add the missing cases",
+                    severity=Severity.REPAIRABLE,
                 )
             )
-        whole = tuple(case for case in cases if all(path is not None and path.is_file() for path in case.files))
+        whole = tuple(case for case in cases if all(path is not None and is_there(path) for path in case.files))
         return cls(folder=folder, description=description, cases=whole), problems
 
 
@@ -111,15 +115,15 @@ def _scan(folder: Path, file_ending: str, num_channels: int) -> tuple[list[RawCa
     if not folder.is_dir():
         return [], [Problem("-", folder.name, f"the folder {folder} does not exist", "create it, or correct the path")]
     files = _files_by_ending(folder, file_ending)
-    pattern = re.compile(rf"(.+)_(\d{{{_CHANNEL_DIGITS}}}){re.escape(file_ending)}")
+    pattern = re.compile(rf"(.+)_(\d{{{_CHANNEL_DIGITS}}})")
     channels: dict[str, dict[int, Path]] = {}
     problems = []
     for path in files:
-        match = pattern.fullmatch(path.name)
+        stem = path.name.removesuffix(file_ending)
+        match = pattern.fullmatch(stem)
         if match:
             channels.setdefault(match[1], {})[int(match[2])] = path
         else:
-            stem = path.name[: -len(file_ending)]
             problems.append(
                 Problem(
                     case=stem,
@@ -171,8 +175,8 @@ def _channel_problems(
 
 def _training_cases(folder: Path, description: DatasetDescription) -> tuple[list[RawCase], list[Problem]]:
     """The cases of imagesTr, each with its label in labelsTr."""
-    ending = description.file_ending
-    images, problems = _scan(folder / "imagesTr", ending, description.num_channels)
+    images, problems = _scan(folder / "imagesTr", description.file_ending, description.num_channels)
+    ending = label_ending(description.file_ending)
     label_folder = folder / "labelsTr"
     if not label_folder.is_dir():
         missing = Problem("-", "labelsTr", f"the folder {label_folder} does not exist", "add the labels of the cases")
@@ -185,10 +189,21 @@ def _training_cases(folder: Path, description: DatasetDescription) -> tuple[list
             remedy = "add the file, or remove the case's images"
             problems.append(Problem(case.name, f"labelsTr/{case.name}{ending}", what, remedy))
     for name in sorted(set(labels) - {case.name for case in cases}):
-        what = f"the label has no image{_other_endings(folder / 'imagesTr', ending)}"
-        remedy = f"add imagesTr/{name}_0000{ending}, or remove the label"
+        what = f"the label has no image{_other_endings(folder / 'imagesTr', description.file_ending)}"
+        remedy = f"add imagesTr/{name}_0000{description.file_ending}, or remove the label"
         problems.append(Problem(name, short_path(labels[name]), what, remedy))
     return cases, problems
+
+
+def _dead_links(cases: Sequence[RawCase]) -> list[Problem]:
+    """Files whose names are there, but which lead nowhere, in a circle, or to a folder."""
+    remedy = "correct the link, or put the file itself there"
+    return [
+        Problem(case.name, short_path(path), "is no file, or a link that leads to none", remedy)
+        for case in cases
+        for path in case.files
+        if path is not None and not is_there(path)
+    ]
 
 
 def _listed_cases(folder: Path, listing: dict[str, Any]) -> tuple[list[RawCase], list[Problem]]:
@@ -205,7 +220,7 @@ def _listed_cases(folder: Path, listing: dict[str, Any]) -> tuple[list[RawCase],
         problems += [
             Problem(name, str(path), "is listed in dataset.json but does not exist", "add the file, or remove the case")
             for path in (*images, label)
-            if not path.is_file()
+            if not is_there(path)
         ]
         cases.append(RawCase(name=name, images=images, label=label))
     if not listing:
@@ -219,8 +234,30 @@ def _listed_path(folder: Path, text: str) -> Path:
 
 
 def _files_by_ending(folder: Path, ending: str) -> list[Path]:
-    """Files of that ending, sorted; hidden ones (among them macOS's `._` twins) do not count."""
-    return sorted(path for path in folder.iterdir() if path.name.endswith(ending) and not path.name.startswith("."))
+    """Files of that ending, sorted; hidden ones (among them macOS's `._` twins) do not count.
+
+    Folders of DICOM slices, whose names have no ending, count as `.dcm`.
+    """
+    return sorted(
+        path
+        for path in _listed(folder)
+        if not path.name.startswith(".")
+        and (
+            path.name.endswith(ending) or (ending == DICOM_ENDING and known_ending(path.name) is None and path.is_dir())
+        )
+    )
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in a folder.
+
+    Raises:
+        RequestError: The folder may not be read.
+    """
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise RequestError(f"{folder} cannot be listed ({error.strerror}). Check its permissions.") from None
 
 
 def _other_endings(folder: Path, ending: str) -> str:

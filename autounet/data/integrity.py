@@ -50,20 +50,20 @@ def check_case(case: RawCase, description: DatasetDescription) -> CheckedCase:
     counts: dict[int, int] = {}
     problems: list[Problem] = []
     try:
-        image = read_image(case.images)
+        image = read_image(case.images, description.num_channels)
     except RequestError as error:
-        problems.append(_reading_problem(case, error, case.images[0]))
+        problems.append(reading_problem(case, error, case.images[0]))
     if case.label is None:
         problems.append(Problem(case.name, short_path(case.images[0]), "the case has no label", "add its label file"))
         return CheckedCase(case, image, label, counts, tuple(problems))
     try:
         label, label_geometry = read_label(case.label)
     except RequestError as error:
-        problems.append(_reading_problem(case, error, case.label))
+        problems.append(reading_problem(case, error, case.label))
     else:
         counts = value_counts(label)
         problems += (
-            _value_problems(case, case.label, counts, description)
+            value_problems(case, case.label, counts, description)
             if image is None
             else case_problems(case, image, label, label_geometry, counts, description)
         )
@@ -95,7 +95,7 @@ def case_problems(
     return [
         *_image_problems(case, image, description),
         *_place_problems(case, path, image, label, label_geometry),
-        *_value_problems(case, path, counts, description),
+        *value_problems(case, path, counts, description),
     ]
 
 
@@ -118,7 +118,7 @@ def value_counts(label: Array) -> dict[int, int]:
 
 
 def _image_problems(case: RawCase, image: Image, description: DatasetDescription) -> list[Problem]:
-    return [*_channel_problems(case, image, description), *_finite_problems(case, image)]
+    return [*channel_problems(case, image, description), *_finite_problems(case, image)]
 
 
 def _place_problems(case: RawCase, path: Path, image: Image, label: Array, label_geometry: Geometry) -> list[Problem]:
@@ -135,7 +135,8 @@ def _place_problems(case: RawCase, path: Path, image: Image, label: Array, label
     return [Problem(case.name, short_path(path), what, remedy)]
 
 
-def _channel_problems(case: RawCase, image: Image, description: DatasetDescription) -> list[Problem]:
+def channel_problems(case: RawCase, image: Image, description: DatasetDescription) -> list[Problem]:
+    """Whether an image has as many channels as `dataset.json` declares."""
     num_channels = image.array.shape[0]
     if num_channels == description.num_channels:
         return []
@@ -160,9 +161,8 @@ def _finite_problems(case: RawCase, image: Image) -> list[Problem]:
     return problems
 
 
-def _value_problems(
-    case: RawCase, path: Path, counts: dict[int, int], description: DatasetDescription
-) -> list[Problem]:
+def value_problems(case: RawCase, path: Path, counts: dict[int, int], description: DatasetDescription) -> list[Problem]:
+    """Whether a label file holds only values that `dataset.json` declares."""
     declared = description.labels.declared_values
     undeclared = {value: count for value, count in counts.items() if value not in declared}
     if not undeclared:
@@ -174,7 +174,8 @@ def _value_problems(
     return [Problem(case.name, short_path(path), what, remedy)]
 
 
-def _reading_problem(case: RawCase, error: RequestError, path: Path) -> Problem:
+def reading_problem(case: RawCase, error: RequestError, path: Path) -> Problem:
+    """A file that cannot be read, as a problem of its case."""
     if isinstance(error, FileError):
         return Problem(case.name, short_path(error.path), error.what, error.remedy)
     return Problem(case.name, short_path(path), str(error), "correct the file")

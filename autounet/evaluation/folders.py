@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autounet.data.description import DatasetDescription
-from autounet.data.io import READERS, FileError, known_ending, read_label
+from autounet.data.io import READERS, FileError, known_ending, label_ending, read_label
 from autounet.data.io.base import geometry_difference
 from autounet.errors import DataError, Problem, RequestError
 from autounet.evaluation.overlap import Confusion, confusion, score_confusion
@@ -66,7 +66,7 @@ def evaluate_folders(
         if not folder.is_dir():
             raise RequestError(f"{folder} is no folder. Name the folder that holds the label files.")
     description = _find_description(reference_dir, prediction_dir)
-    ending = description.file_ending if description is not None else _common_ending(reference_dir)
+    ending = label_ending(description.file_ending) if description is not None else _common_ending(reference_dir)
     schema = labels if labels is not None or description is None else description.labels
     pairs, problems = _pair_files(reference_dir, prediction_dir, ending)
     counted = _count_all(pairs, jobs=jobs, reporter=reporter)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autounet.data.dataset import RawCase
-from autounet.data.io import read_image, write_label
+from autounet.data.io import label_ending, read_image, write_label
 from autounet.errors import Problem, RequestError
 from autounet.inference.predictor import Predictor
 from autounet.progress import SILENT, Reporter
@@ -20,7 +20,7 @@ def predict_cases(
     Args:
         predictor: The model.
         cases: What to predict.
-        output: Folder for the masks, `CASE` plus the model's file ending.
+        output: Folder for the masks, `CASE` plus the ending of the model's labels.
         reporter: Shows the progress.
 
     Returns:
@@ -30,11 +30,11 @@ def predict_cases(
     problems = []
     for case in reporter.track(cases, "predict", len(cases)):
         try:
-            image = read_image(case.images)
+            image = read_image(case.images, len(predictor.plan.channels))
             label = predictor.predict(image)
         except RequestError as error:
             remedy = "mend or replace the file, then run the same command again"
             problems.append(Problem(case.name, case.images[0].name, str(error), remedy))
             continue
-        write_label(output / f"{case.name}{predictor.plan.file_ending}", label, image.geometry)
+        write_label(output / f"{case.name}{label_ending(predictor.plan.file_ending)}", label, image.geometry)
     return problems

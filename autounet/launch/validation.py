@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autounet.data.dataset import RawCase
-from autounet.data.io import read_image, read_label, write_label
+from autounet.data.io import label_ending, read_image, read_label, write_label
 from autounet.data.splits import Split
 from autounet.evaluation.overlap import ClassScore, score_case
 from autounet.evaluation.summary import CaseScores, Summary, mean_of_known, summarize, write_summary
@@ -123,9 +123,9 @@ def validate_fold(predictor: Predictor, cases: Sequence[RawCase], folder: Path, 
     scores = []
     for case in reporter.track(cases, "validate", len(cases)):
         assert case.label is not None
-        image = read_image(case.images)
+        image = read_image(case.images, len(plan.channels))
         prediction = predictor.predict(image)
-        path = folder / f"{case.name}{plan.file_ending}"
+        path = folder / f"{case.name}{label_ending(plan.file_ending)}"
         write_label(path, prediction, image.geometry)
         classes = score_case(read_label(case.label)[0], prediction, plan.labels)
         scores.append(CaseScores(case=case.name, reference=str(case.label), prediction=str(path), classes=classes))

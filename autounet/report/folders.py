@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autounet.data.dataset import find_cases
 from autounet.data.description import DatasetDescription
-from autounet.data.io import read_image, read_label
+from autounet.data.io import label_ending, read_image, read_label
 from autounet.progress import SILENT, Reporter
 from autounet.report.overlay import write_overlay
 
@@ -33,8 +33,8 @@ def draw_overlays(
     cases = find_cases(images, description.file_ending, description.num_channels)
     paths = []
     for case in reporter.track(cases, "draw", len(cases)):
-        image = read_image(case.images)
-        name = f"{case.name}{description.file_ending}"
+        image = read_image(case.images, description.num_channels)
+        name = f"{case.name}{label_ending(description.file_ending)}"
         prediction, _ = read_label(predictions / name)
         reference = None if references is None else read_label(references / name)[0]
         path = output / f"{case.name}.png"

@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autounet.data.io import READERS, FileError, read_image, read_label, reader_for, write_label
+from autounet.data.io import READERS, FileError, label_ending, read_image, read_label, reader_for, write_label
 from autounet.errors import RequestError
 from autounet.geometry import Geometry
 
 # What a format cannot hold. A new reader is expected to hold everything.
+READ_ONLY = {".jpg", ".jpeg", ".ome.zarr", ".dcm"}
 WITHOUT_2D = {".gipl"}  # reads as a volume of one slice
 WITHOUT_VOLUMES = {".png", ".bmp"}
 WITHOUT_SPACING = {".png", ".bmp"}
-WITHOUT_ORIGIN = {".png", ".bmp", ".tif", ".tiff"}
+WITHOUT_ORIGIN = {".png", ".bmp", ".tif", ".tiff", ".ome.tif", ".ome.tiff"}
 WITHOUT_DIRECTION = {*WITHOUT_ORIGIN, ".gipl"}
 WITHOUT_16_BITS = {".bmp"}
 
-ENDINGS = sorted(READERS)
+ENDINGS = sorted(set(READERS) - READ_ONLY)
 VOLUME_ENDINGS = [ending for ending in ENDINGS if ending not in WITHOUT_VOLUMES]
 
 
@@ -30,7 +31,7 @@ def geometry_for(ending: str, num_spatial_dims: int) -> Geometry:
     if ending not in WITHOUT_SPACING:
         spacing = (3.0 if num_spatial_dims == 3 else 1.0, 0.75, 0.5)
     if ending in WITHOUT_ORIGIN:
-        return Geometry.from_spacing(spacing, num_spatial_dims)
+        return Geometry.from_spacing(spacing, num_spatial_dims, tells_spacing=ending not in WITHOUT_SPACING)
     # The identity of LPS formats; a turn by about 37 degrees in the plane where directions are kept.
     turn = np.diag([-1.0, -1.0, 1.0])
     if ending not in WITHOUT_DIRECTION:
@@ -52,6 +53,7 @@ def assert_same_place(read: Geometry, written: Geometry) -> None:
     np.testing.assert_allclose(read.spacing_mm, written.spacing_mm, rtol=0, atol=1e-6)
     np.testing.assert_allclose(read.matrix, written.matrix, rtol=0, atol=1e-6)
     assert read.num_spatial_dims == written.num_spatial_dims
+    assert read.tells_spacing == written.tells_spacing
 
 
 @pytest.mark.parametrize("ending", VOLUME_ENDINGS)
@@ -157,6 +159,24 @@ def test_endings_are_found_in_any_case_and_behind_dots(ending: str) -> None:
 
 def test_unknown_ending_lists_the_known_ones() -> None:
     with pytest.raises(RequestError, match=r"\.nii\.gz.*\.png"):
-        reader_for("case.dcm")
-    with pytest.raises(RequestError, match="JPEG"):
-        reader_for(Path("case.jpg"))
+        reader_for("case.czi")
+
+
+@pytest.mark.parametrize("ending", sorted(READ_ONLY))
+def test_formats_that_are_only_read_name_the_one_for_labels(ending: str, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=rf"are not written as .*\. Write it as \{label_ending(ending)}\."):
+        write_label(tmp_path / f"case{ending}", label_of(2), Geometry.from_spacing((1.0, 1.0, 1.0)))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_labels_have_the_ending_of_the_images_where_that_works(ending: str) -> None:
+    assert label_ending(ending) == ending
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ".nii" not in ending])
+def test_content_of_another_format_is_named(ending: str, tmp_path: Path) -> None:
+    write_label(tmp_path / "case.nii.gz", label_of(2), Geometry.from_spacing((1.0, 1.0, 1.0)))
+    path = (tmp_path / "case.nii.gz").rename(tmp_path / f"case{ending}")
+    with pytest.raises(FileError, match=rf"its content is NIfTI, but its ending \{ending} says .*'file_ending'"):
+        read_label(path)

@@ -20,6 +20,7 @@ from autounet.training.config import TrainConfig
         ("predict -i a -o b -f 0 1 -d 4", "predict -i a -o b -f 0 -f 1 -d 4"),
         ("plan 4 --patch 8 16 24 --jobs 2 --explain", "plan 4 --patch 8 --patch 16 --patch 24 --jobs 2 --explain"),
         ("plan 4 --spacing 3 1 1 -c 2d", "plan 4 --spacing 3 --spacing 1 --spacing 1 -c 2d"),
+        ("dataset create i l --label a b --id 3", "dataset create i l --label a --label b --id 3"),
         ("train 4 3d_fullres 0 --seed 3", "train 4 3d_fullres 0 --seed 3"),
         ("", ""),
     ],

@@ -15,7 +15,7 @@ import pytest
 from autounet import parallel
 from autounet.data.dataset import RawDataset
 from autounet.errors import DataError
-from autounet.fingerprint import Fingerprint, known_fingerprint, take_fingerprint
+from autounet.fingerprint import Fingerprint, case_traits, known_fingerprint, take_fingerprint
 
 LABELS = {"background": 0, "organ": 1, "tumour": 2}
 Case = tuple[np.ndarray, np.ndarray]  # image (C, Z, Y, X) and label (Z, Y, X)
@@ -140,6 +140,20 @@ def test_ignored_voxels_are_not_foreground(tmp_path: Path) -> None:
     found = taken(tmp_path, [(row([4, 6, 900])[None], row([1, 1, 2]))], labels)
     assert found.intensities[0].maximum == 6
     assert found.cases[0].num_voxels == {"organ": 2}
+
+
+def test_the_same_image_has_the_same_hash_and_traits_tell_the_classes(tmp_path: Path) -> None:
+    image = np.arange(24.0).reshape(1, 2, 3, 4)
+    organ, both = np.zeros((2, 3, 4)), np.zeros((2, 3, 4))
+    organ[0] = both[0] = 1
+    both[1] = 2
+    turned = image.reshape(1, 4, 3, 2)
+    traits = case_traits(
+        taken(tmp_path, [(image, organ), (image + 0, both), (image + 1, organ), (turned, organ.reshape(4, 3, 2))])
+    )
+    assert [case.classes for case in traits] == [("organ",), ("organ", "tumour"), ("organ",), ("organ",)]
+    assert traits[0].content_hash == traits[1].content_hash != ""
+    assert len({case.content_hash for case in traits}) == 3
 
 
 def test_no_foreground_at_all(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ A library is imported only when a file of its format is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,24 @@ from autounet.data.io.base import (
     require_sound,
     whole_numbers,
 )
-from autounet.errors import RequestError
+from autounet.data.io.colours import COLOUR_ENDINGS, fitted
+from autounet.data.io.content import require_content
 from autounet.geometry import Array, Geometry
 from autounet.registry import Registry
 
 __all__ = [
+    "DICOM_ENDING",
+    "FOLDER_ENDINGS",
     "READERS",
     "FileError",
     "Image",
     "Reader",
+    "is_there",
     "known_ending",
+    "label_ending",
     "read_image",
     "read_label",
+    "read_stored",
     "reader_for",
     "write_label",
 ]
@@ -40,6 +47,11 @@ _NIFTI = "autounet.data.io.nifti:READER"
 _SITK = "autounet.data.io.sitk:READER"
 _NATURAL = "autounet.data.io.natural:READER"
 _TIFF = "autounet.data.io.tiff:READER"
+_ZARR = "autounet.data.io.ome_zarr:READER"
+_DICOM = "autounet.data.io.dicom:READER"
+
+DICOM_ENDING = ".dcm"  # stands for folders of slices too, whose names may have no ending
+FOLDER_ENDINGS = (".ome.zarr", DICOM_ENDING)
 
 READERS: Registry[Reader] = Registry(
     "autounet.data.io",
@@ -53,9 +65,19 @@ READERS: Registry[Reader] = Registry(
         ".gipl": _SITK,
         ".png": _NATURAL,
         ".bmp": _NATURAL,
+        ".jpg": _NATURAL,
+        ".jpeg": _NATURAL,
         ".tif": _TIFF,
         ".tiff": _TIFF,
+        ".ome.tif": _TIFF,
+        ".ome.tiff": _TIFF,
+        ".ome.zarr": _ZARR,
+        DICOM_ENDING: _DICOM,
     },
+)
+# Where label maps cannot be kept in the images' format: the ending of labels and predictions.
+_LABEL_ENDINGS: Mapping[str, str] = MappingProxyType(
+    {".jpg": ".png", ".jpeg": ".png", ".ome.zarr": ".tif", DICOM_ENDING: ".nii.gz"}
 )
 
 
@@ -67,8 +89,6 @@ def reader_for(ending_or_path: str | Path) -> Reader:
     """
     name = Path(ending_or_path).name.lower()
     ending = known_ending(name)
-    if ending is None and name.endswith((".jpg", ".jpeg")):
-        raise RequestError(f"'{name}': JPEG is not supported, it alters intensities and labels. Convert to .png.")
     return READERS.find(ending or "." + name.partition(".")[2])
 
 
@@ -78,8 +98,27 @@ def known_ending(name: str) -> str | None:
     return max((ending for ending in READERS if lowered.endswith(ending)), key=len, default=None)
 
 
-def read_image(paths: Sequence[Path]) -> Image:
+def is_there(path: Path) -> bool:
+    """Whether a file is there, or a folder where a folder can be an image (DICOM, OME-Zarr)."""
+    return path.is_file() or (path.is_dir() and (known_ending(path.name) or DICOM_ENDING) in FOLDER_ENDINGS)
+
+
+def label_ending(file_ending: str) -> str:
+    """The ending of label files and predictions in a dataset whose images end in `file_ending`.
+
+    The same, but for formats in which a label map cannot be kept: `.png` beside JPEG, which alters values, `.nii.gz`
+    beside DICOM, `.tif` beside OME-Zarr.
+    """
+    return _LABEL_ENDINGS.get(file_ending.lower(), file_ending)
+
+
+def read_image(paths: Sequence[Path], num_channels: int | None = None) -> Image:
     """Read a case's image: one file per channel, or one file with several channels.
+
+    Args:
+        paths: Files, or folders where the format is one of folders.
+        num_channels: As the dataset declares. A single colour file with more is read without its alpha channel, or
+            as grey, where that loses nothing; `None` reads all that is there.
 
     Returns:
         The image `(C, Z, Y, X)`, float32.
@@ -87,7 +126,9 @@ def read_image(paths: Sequence[Path]) -> Image:
     Raises:
         FileError: A file cannot be read, or differs from the first in shape or place.
     """
-    arrays, geometries = zip(*(_read(path, as_label=False) for path in paths), strict=True)
+    arrays, geometries = zip(*(read_stored(path, as_label=False) for path in paths), strict=True)
+    if num_channels is not None and len(paths) == 1 and paths[0].name.lower().endswith(COLOUR_ENDINGS):
+        arrays = (fitted(paths[0], arrays[0], num_channels),)
     first = arrays[0]
     for path, array, geometry in zip(paths[1:], arrays[1:], geometries[1:], strict=True):
         difference = (
@@ -112,7 +153,7 @@ def read_label(path: Path) -> tuple[npt.NDArray[np.integer[Any]], Geometry]:
     Raises:
         FileError: The file cannot be read, has several channels, or holds values that are no whole numbers.
     """
-    array, geometry = _read(path, as_label=True)
+    array, geometry = read_stored(path, as_label=True)
     if array.shape[0] != 1:
         raise FileError(path, f"a label file has one channel, this has {array.shape[0]}", "Save label values as grey.")
     return whole_numbers(path, array[0]), geometry
@@ -127,9 +168,29 @@ def write_label(path: Path, label: Array, geometry: Geometry) -> None:
     reader_for(path).write_label(path, label, geometry)
 
 
-def _read(path: Path, *, as_label: bool) -> tuple[Array, Geometry]:
-    if not path.is_file():
+def read_stored(path: Path, *, as_label: bool) -> tuple[Array, Geometry]:
+    """Read one file, or folder, as `(C, Z, Y, X)` of the numeric type in which it is stored.
+
+    Args:
+        path: Its ending and its content choose the reader; both must agree.
+        as_label: It holds label values.
+
+    Raises:
+        FileError: It cannot be read, is of another format than its ending says, or places nothing in space.
+    """
+    if not path.exists():
         raise FileError(path, "does not exist", "Check the name and the folder.")
-    array, geometry = reader_for(path).read(path, as_label=as_label)
+    ending = known_ending(path.name)
+    if path.is_dir():
+        if ending is not None and ending not in FOLDER_ENDINGS:
+            raise FileError(path, f"is a folder, no {ending} file", "Replace it by the file, or correct its name.")
+        reader = reader_for(ending or DICOM_ENDING)
+    else:
+        reader = reader_for(path)
+        require_content(path, ending or "")
+    try:
+        array, geometry = reader.read(path, as_label=as_label)
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error})", "Check the permissions of the file or folder.") from error
     require_sound(path, array, geometry)
     return array, geometry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,12 @@ _SPACING_DRIFT = 0.1
 _MAX_DISPLACEMENT_VOXELS = 1.0
 # Labels that were stored as scaled integers come back as 0.99999.
 _WHOLE_NUMBER_TOLERANCE = 1e-3
+# Deflate shrinks at most to 1/1032, LZW of 12 bits to 1/1365, and JPEG less (zlib's technical notes; TIFF 6.0). A
+# header that claims more than the larger of these two is no compression but a lie.
+_MAX_COMPRESSION = 2000
+_ALWAYS_PLAUSIBLE_BYTES = 64 << 20
+# Of unit axes; a real direction matrix has 1, a strong shear more than 0.1.
+_MIN_DETERMINANT = 1e-6
 
 
 class FileError(RequestError):
@@ -62,6 +68,43 @@ class Image:
         """Voxels `(z, y, x)`."""
         _, z, y, x = self.array.shape
         return (z, y, x)
+
+    @classmethod
+    def from_array(
+        cls, array: npt.ArrayLike, spacing_mm: Sequence[float] | None = None, *, affine: Affine | None = None
+    ) -> Image:
+        """An image of a NumPy array.
+
+        The number of voxel sizes tells the axes: with three of them `(Z, Y, X)` or `(C, Z, Y, X)`, with two
+        `(Y, X)` or `(C, Y, X)`. Without any, an array of two axes is an image, one of three or four a volume.
+
+        Args:
+            array: Real numbers.
+            spacing_mm: Voxel size `(z, y, x)` or `(y, x)` in mm; `None` where nobody knows.
+            affine: From voxel index `(x, y, z)` to world in mm, RAS+; made of the voxel sizes if left out.
+
+        Raises:
+            RequestError: The array's type or axes, the voxel sizes or the affine do not fit.
+        """
+        voxels = np.asarray(array)
+        num_spatial_dims = (2 if voxels.ndim == 2 else 3) if spacing_mm is None else len(spacing_mm)
+        if num_spatial_dims not in (2, 3) or voxels.ndim - num_spatial_dims not in (0, 1):
+            given = "no voxel sizes" if spacing_mm is None else f"{num_spatial_dims} voxel sizes"
+            raise RequestError(
+                f"an array of shape {voxels.shape} with {given} is not an image. Give (Z, Y, X) or (C, Z, Y, X) and "
+                "three voxel sizes, or (Y, X) or (C, Y, X) and two."
+            )
+        channels = voxels if voxels.ndim > num_spatial_dims else voxels[None]
+        if num_spatial_dims == 2:
+            channels = channels[:, None]
+        sizes = (1.0, 1.0, 1.0) if spacing_mm is None else (1.0, *map(float, spacing_mm))[-3:]
+        spacing = (sizes[0], sizes[1], sizes[2])
+        geometry = Geometry.from_spacing(spacing, num_spatial_dims, tells_spacing=spacing_mm is not None)
+        if affine is not None:
+            geometry = Geometry(spacing_mm=spacing, affine=affine, num_spatial_dims=num_spatial_dims)
+        require_sound(Path("array"), channels, geometry)
+        with np.errstate(over="ignore"):
+            return cls(array=np.array(channels, dtype=np.float32, order="C"), geometry=geometry)
 
 
 class Reader(Protocol):
@@ -120,6 +163,37 @@ def require_planar(path: Path, label: Array) -> None:
         )
 
 
+def refuse_label(path: Path, what: str, ending: str) -> NoReturn:
+    """Refuse to write a label map in a format that is only read.
+
+    Raises:
+        FileError: Always; it names the ending to use.
+    """
+    raise FileError(path, f"label maps are not written as {what}", f"Write it as {ending}.")
+
+
+def require_held(path: Path, num_bytes: int, stored_bytes: int, *, is_compressed: bool) -> None:
+    """Refuse a header that claims more than its file can hold, before memory is taken for it.
+
+    Args:
+        path: The file.
+        num_bytes: Of all voxels, as the header has it.
+        stored_bytes: Of the file that holds them.
+        is_compressed: Whether the voxels may take less there than in memory.
+
+    Raises:
+        FileError: The claim cannot be true.
+    """
+    most = max(_ALWAYS_PLAUSIBLE_BYTES, _MAX_COMPRESSION * stored_bytes) if is_compressed else stored_bytes
+    if num_bytes > most:
+        raise FileError(
+            path,
+            f"the file is cut short or its header is wrong: it claims {num_bytes} bytes of voxels, and "
+            f"{stored_bytes} bytes are there",
+            "Copy or export it again.",
+        )
+
+
 def require_sound(path: Path, array: Array, geometry: Geometry) -> None:
     """Refuse an array without voxels or numbers, and a geometry that places nothing.
 
@@ -132,26 +206,46 @@ def require_sound(path: Path, array: Array, geometry: Geometry) -> None:
         raise FileError(
             path, f"voxels of type {array.dtype} are not supported", "Save real numbers, one file per channel."
         )
+    require_sound_geometry(path, geometry)
+
+
+def require_sound_geometry(path: Path, geometry: Geometry) -> None:
+    """Refuse a geometry that places nothing.
+
+    Raises:
+        FileError: A voxel size is not positive, or the affine is singular.
+    """
     if not all(np.isfinite(size) and size > 0 for size in geometry.spacing_mm):
         raise FileError(
             path,
             f"the voxel size {geometry.spacing_mm} mm (z, y, x) is not positive",
             "Correct the header, it must tell the size of a voxel on every axis.",
         )
-    if not np.isfinite(geometry.matrix).all() or np.linalg.det(geometry.matrix[:3, :3]) == 0:
+    axes = geometry.matrix[:3, :3]
+    if not np.isfinite(geometry.matrix).all() or not _spans_space(axes):
         raise FileError(
             path, "the header's orientation is not a valid, invertible matrix", "Correct its sform or direction."
         )
 
 
+def _spans_space(axes: npt.NDArray[np.float64]) -> bool:
+    """Whether three axes `(3, 3)` (columns) span a volume that is more than rounding."""
+    lengths = np.linalg.norm(axes, axis=0)
+    return bool(lengths.all() and abs(np.linalg.det(axes / lengths)) > _MIN_DETERMINANT)
+
+
 def geometry_difference(first: Geometry, second: Geometry, shape: Shape3) -> str | None:
     """How two files of a case differ in their place in space, as a clause; `None` where they agree well enough.
+
+    A file that tells no voxel size, such as a PNG beside a TIFF, contradicts nothing.
 
     Args:
         first: The geometry that the other is compared with.
         second: The other.
         shape: Voxels `(z, y, x)` of both.
     """
+    if not (first.tells_spacing and second.tells_spacing):
+        return None
     smallest = min(first.spacing_mm)
     drift = max(
         abs(one - other) * (size - 1)

@@ -1,4 +1,7 @@
-"""PNG and BMP by Pillow: single images without a place in space."""
+"""PNG, BMP and JPEG by Pillow: single images without a place in space.
+
+JPEG is read as image only: its compression alters values, and an altered label is another class.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,46 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageFile
+import PIL.ImageOps
 
-from autounet.data.io.base import FileError, label_for_writing, require_planar
+from autounet.data.io.base import FileError, label_for_writing, refuse_label, require_held, require_planar
 from autounet.geometry import Array, Geometry
 from autounet.records import atomic_path
 
+_JPEG_ENDINGS = (".jpg", ".jpeg")
+_BYTES = {"I": 4, "F": 4}  # of a number, by the first letter of Pillow's mode; the other modes have bytes
+
 
 class NaturalImageReader:
-    """Reads and writes `.png` and `.bmp`; colours (and alpha) are channels, spacing is `(1, 1, 1)`."""
+    """Reads `.png`, `.bmp` and `.jpg`, writes the first two; colours (and alpha) are channels, spacing is not told."""
 
     def read(self, path: Path, *, as_label: bool = False) -> tuple[Array, Geometry]:
         """Read a file as `(C, 1, Y, X)`; of a palette, a label's indices or an image's colours."""
+        is_jpeg = path.suffix.lower() in _JPEG_ENDINGS
+        if is_jpeg and as_label:
+            raise FileError(
+                path,
+                "label maps cannot be JPEG, its compression alters them",
+                "Save the labels as .png, from the source.",
+            )
         try:
-            with _of_any_size(), PIL.Image.open(path, formats=("PNG", "BMP")) as image:
+            with _of_any_size(), PIL.Image.open(path, formats=("PNG", "BMP", "JPEG")) as image:
+                claimed = image.width * image.height * len(image.getbands()) * _BYTES.get(image.mode[:1], 1)
+                require_held(path, claimed, path.stat().st_size, is_compressed=True)
                 pixels = _pixels(path, image, as_label)
         except FileError:
             raise
         except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error) as error:
             raise FileError(
-                path, f"is damaged or no PNG or BMP image ({error})", "Export it again, or copy it again."
+                path, f"is damaged or no PNG, BMP or JPEG image ({error})", "Export it again, or copy it again."
             ) from error
         channels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-        return channels[:, None], Geometry.from_spacing((1.0, 1.0, 1.0), num_spatial_dims=2)
+        return channels[:, None], Geometry.from_spacing((1.0, 1.0, 1.0), 2, tells_spacing=False)
 
     def write_label(self, path: Path, label: Array, geometry: Geometry) -> None:
         """Write a label map `(1, Y, X)` as grey values."""
+        if path.suffix.lower() in _JPEG_ENDINGS:
+            refuse_label(path, "JPEG, its compression alters them", ".png")
         require_planar(path, label)
         is_png = path.suffix.lower() == ".png"
         values = label_for_writing(path, label, max_value=65535 if is_png else 255)
@@ -51,10 +69,18 @@ def _pixels(path: Path, image: PIL.ImageFile.ImageFile, as_label: bool) -> Array
     stored = str(image.tile[0].args) if image.tile else ""
     if ";16" in stored and image.mode not in ("I", "I;16", "I;16B", "F"):
         raise FileError(path, "16 bits a colour would be cut to 8", "Save it as .tif, or one grey file per channel.")
+    if image.format == "JPEG":
+        return _upright(image)
     if image.mode == "P" and not as_label:
         return np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
     pixels: Array = np.asarray(image)
     return pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels
+
+
+def _upright(image: PIL.ImageFile.ImageFile) -> Array:
+    """A photograph as every viewer shows it, so that it fits to masks that were drawn on it: turned as EXIF asks."""
+    turned = PIL.ImageOps.exif_transpose(image)
+    return np.asarray(turned if turned.mode in ("L", "RGB") else turned.convert("RGB"))
 
 
 @contextmanager

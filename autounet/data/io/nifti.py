@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,21 @@ from nibabel.volumeutils import apply_read_scaling
 from nibabel.wrapstruct import WrapStructError
 
 from autounet.data.io.base import FileError, affine_rows, label_for_writing
+from autounet.data.io.content import GZIP_MAGIC
 from autounet.geometry import Array, Geometry
 from autounet.records import atomic_path
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI2_HEADER_BYTES = 540
+_PACKED_HEAD_BYTES = 1 << 14  # enough compressed bytes to hold a header
+_GZIP_BITS = 31  # zlib's window of 15 bits, plus 16 for a gzip header
 # Label maps shrink to hundredths at any level; the low ones are several times faster.
 _COMPRESSION_LEVEL = 3
 _SCANNER = 1  # NIfTI code of an affine that leads to scanner coordinates
 _UNKNOWN = 0
+# nibabel logs every header it mends to stderr.
+_SILENT = logging.getLogger("autounet.nifti")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
 
 
 class NiftiReader:
@@ -37,8 +45,8 @@ class NiftiReader:
         """Read a file as `(C, Z, Y, X)`; an image of two axes has one slice of 1 mm."""
         content = _content(path)
         try:
-            header = _header(content)
-            stored = _voxels(path, header, content)
+            header = _header(path, _unpacked(path, content[:_PACKED_HEAD_BYTES], _NIFTI2_HEADER_BYTES, whole=False))
+            stored = _voxels(path, header, _unpacked(path, content, _num_bytes(header), whole=True))
         except (HeaderDataError, WrapStructError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, FileError):
                 raise
@@ -71,34 +79,77 @@ READER = NiftiReader()
 
 
 def _content(path: Path) -> bytes:
-    """The decompressed file."""
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileError(
-            path, f"the compressed file is cut short or damaged ({error})", "Copy or download it again."
-        ) from error
+        return path.read_bytes()
     except OSError as error:
         raise FileError(path, f"cannot be read ({error})", "Check the file's permissions.") from error
 
 
-def _header(content: bytes) -> Any:
-    if not content:
-        raise ValueError("the file is empty")
+def _unpacked(path: Path, content: bytes, limit: int, *, whole: bool) -> bytes:
+    """The decompressed content, at most `limit` bytes of it and never more than there are.
+
+    Args:
+        path: Names the file in errors.
+        content: Compressed or not.
+        limit: Bytes that are wanted.
+        whole: Refuse content that ends before the compressed stream does; `False` for the first part of a file.
+    """
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        # One byte more than is wanted makes zlib go to the end of the stream and compare the checksum.
+        stream = zlib.decompressobj(wbits=_GZIP_BITS)
+        unpacked = stream.decompress(content, limit + 1)
+        if not whole or len(unpacked) > limit:
+            return unpacked
+        if not stream.eof:
+            raise EOFError("the compressed stream has no end")
+        if stream.unused_data.startswith(GZIP_MAGIC) and len(unpacked) < limit:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as members:
+                return members.read(limit)
+        return unpacked
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FileError(
+            path, f"the compressed file is cut short or damaged ({error})", "Copy or download it again."
+        ) from error
+
+
+def _header(path: Path, content: bytes) -> Any:
     size = content[:4]
     is_nifti2 = _NIFTI2_HEADER_BYTES in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
     kind = nib.Nifti2Header if is_nifti2 else nib.Nifti1Header
     if not kind.may_contain_header(content):
         raise ValueError("its first bytes are not those of a NIfTI header")
-    return kind.from_fileobj(io.BytesIO(content))
+    header = kind.from_fileobj(io.BytesIO(content), check=False)
+    if bytes(header["magic"])[:2] == b"ni":
+        raise FileError(path, "is one half of a NIfTI pair (.hdr and .img)", "Save both as one .nii.gz file.")
+    shape = tuple(int(size) for size in header.get_data_shape())
+    if any(size < 0 for size in shape):
+        raise FileError(path, f"the header's shape {shape} (x, y, ...) is negative", "Export it again.")
+    zooms = [float(zoom) for zoom in header["pixdim"][1 : 1 + min(3, len(shape))]]
+    # nibabel would make 1 mm of a size of zero. The standard ignores the sign; an axis of one voxel needs no size.
+    if any(not np.isfinite(zoom) or (zoom == 0 and size > 1) for zoom, size in zip(zooms, shape, strict=False)):
+        text = ", ".join(f"{zoom:g}" for zoom in zooms)
+        raise FileError(
+            path,
+            f"the voxel size ({text}) mm (x, y, z) is not positive",
+            "Correct pixdim in the header, or export again.",
+        )
+    header.check_fix(logger=_SILENT)
+    return header
+
+
+def _num_bytes(header: Any) -> int:
+    """Bytes up to the last voxel."""
+    voxels = header.get_data_dtype().itemsize * math.prod(int(size) for size in header.get_data_shape())
+    return int(header.get_data_offset()) + int(voxels)
 
 
 def _voxels(path: Path, header: Any, content: bytes) -> Array:
     """The voxels `(C, Z, Y, X)` as a view of the file's content, scaled where the header asks for it."""
     shape = tuple(int(size) for size in header.get_data_shape())
     dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
-    needed = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    needed = _num_bytes(header)
     if len(content) < needed:
         raise FileError(
             path, f"the file is cut short: {len(content)} of {needed} bytes are there", "Copy or download it again."

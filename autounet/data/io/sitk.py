@@ -5,18 +5,26 @@ SimpleITK places voxels in LPS (x to the left, y to the back), `Geometry` in RAS
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK
 
-from autounet.data.io.base import FileError, affine_rows, label_for_writing
+from autounet.data.io.base import FileError, affine_rows, label_for_writing, require_held, require_sound_geometry
 from autounet.geometry import Array, Geometry
 from autounet.records import atomic_path
 
 _GIPL_HEADER_BYTES = 256
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_TEXT_HEADER_BYTES = 1 << 16
+# MetaImage's and NRRD's names for the file with the voxels, and for voxels that are compressed or written as text.
+_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file\s*:)\s*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
+_NOT_RAW = re.compile(
+    rb"^(?:CompressedData\s*=\s*True|BinaryData\s*=\s*False|encoding\s*:\s*(?!raw))", re.IGNORECASE | re.MULTILINE
+)
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # ITK would otherwise start a thread a core in every worker process, and write its warnings to stderr.
 SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
@@ -28,25 +36,19 @@ class SitkReader:
 
     def read(self, path: Path, *, as_label: bool = False) -> tuple[Array, Geometry]:
         """Read a file as `(C, Z, Y, X)`."""
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(path))
         try:
-            image = SimpleITK.ReadImage(str(path))
+            reader.ReadImageInformation()
+            _require_sound_header(path, reader)
+            image = reader.Execute()
         except RuntimeError as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            # The last line may be errno's text of an earlier call, "Reason: No such file or directory".
-            reason = next((line for line in reversed(lines) if not line.startswith("Reason:")), "no reason given")
             raise FileError(
-                path, f"is damaged or no {path.suffix} file ({reason})", "Export it again, or copy it again."
+                path, f"is damaged or no {path.suffix} file ({reason_of(error)})", "Export it again, or copy it again."
             ) from error
         num_dims = image.GetDimension()
         is_vector = image.GetNumberOfComponentsPerPixel() > 1
-        if num_dims not in (2, 3, 4) or (num_dims == 4 and is_vector):
-            raise FileError(
-                path, f"an image of size {image.GetSize()} is not supported", "Save one volume per channel."
-            )
         array = SimpleITK.GetArrayFromImage(image)
-        # ITK fills the missing part of a GIPL file with whatever lies in memory, and says nothing.
-        if path.suffix.lower() == ".gipl" and path.stat().st_size < _GIPL_HEADER_BYTES + array.nbytes:
-            raise FileError(path, "the file is cut short", "Copy or download it again.")
         if is_vector:
             array = np.moveaxis(array, -1, 0)
         elif num_dims < 4:
@@ -60,7 +62,7 @@ class SitkReader:
         num_dims = 2 if is_2d else 3
         image = SimpleITK.GetImageFromArray(values[0] if is_2d else values)
         spacing = geometry.spacing_mm[::-1]
-        lps = _LPS_TO_RAS @ geometry.matrix
+        lps = LPS_TO_RAS @ geometry.matrix
         image.SetSpacing(spacing[:num_dims])
         image.SetOrigin(lps[:num_dims, 3].tolist())
         image.SetDirection((lps[:3, :3] / spacing)[:num_dims, :num_dims].ravel().tolist())
@@ -69,6 +71,49 @@ class SitkReader:
 
 
 READER = SitkReader()
+
+
+def reason_of(error: RuntimeError) -> str:
+    """The line of an ITK error that tells what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # The last line may be errno's text of an earlier call, "Reason: No such file or directory".
+    return next((line for line in reversed(lines) if not line.startswith("Reason:")), "no reason given")
+
+
+def num_bytes(reader: Any) -> int:
+    """Bytes of all voxels, as the header has it that an `ImageFileReader` has read."""
+    # An image of one voxel tells the bytes of a number, without a table of ITK's types.
+    one = SimpleITK.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
+    return int(math.prod(reader.GetSize())) * int(one.GetSizeOfPixelComponent()) * int(reader.GetNumberOfComponents())
+
+
+def _require_sound_header(path: Path, reader: Any) -> None:
+    """Refuse what ITK would read wrongly, or take memory for, before the voxels are read."""
+    num_dims, is_vector = reader.GetDimension(), reader.GetNumberOfComponents() > 1
+    if num_dims not in (2, 3, 4) or (num_dims == 4 and is_vector):
+        raise FileError(path, f"an image of size {reader.GetSize()} is not supported", "Save one volume per channel.")
+    require_sound_geometry(path, _geometry(reader))
+    data, offset, is_compressed = _voxel_file(path)
+    stored = data.stat().st_size - offset if data.is_file() else 0
+    require_held(path, num_bytes(reader), stored, is_compressed=is_compressed)
+
+
+def _voxel_file(path: Path) -> tuple[Path, int, bool]:
+    """The file that holds the voxels, how many bytes of it are header, and whether the voxels are packed."""
+    if path.suffix.lower() == ".gipl":
+        # ITK fills the missing part of a GIPL file with whatever lies in memory, and says nothing.
+        return path, _GIPL_HEADER_BYTES, False
+    if path.suffix.lower() not in (".nrrd", ".mha", ".mhd"):
+        return path, 0, True
+    with path.open("rb") as file:
+        head = file.read(_TEXT_HEADER_BYTES)
+    match = _DATA_FILE.search(head)
+    name = match[1].decode("utf-8", "replace").strip() if match else "LOCAL"
+    is_compressed = _NOT_RAW.search(head) is not None
+    if name.split()[:1] in (["LOCAL"], ["LIST"]) or "%" in name:
+        # A list of files, one a slice, is rare; ITK reads each of them on its own and stops at the first that fails.
+        return path, 0, is_compressed or not name.startswith("LOCAL")
+    return path.with_name(name), 0, is_compressed
 
 
 def _geometry(image: Any) -> Geometry:
@@ -81,10 +126,11 @@ def _geometry(image: Any) -> Geometry:
     origin[:num_spatial_dims] = image.GetOrigin()[:num_spatial_dims]
     direction[:num_spatial_dims, :num_spatial_dims] = direction_stored[:num_spatial_dims, :num_spatial_dims]
     lps = np.eye(4)
-    lps[:3, :3] = direction * spacing
+    with np.errstate(invalid="ignore", over="ignore"):  # a broken header is told of by whoever asks for the place
+        lps[:3, :3] = direction * spacing
     lps[:3, 3] = origin
     x, y, z = spacing.tolist()
-    return Geometry(spacing_mm=(z, y, x), affine=affine_rows(_LPS_TO_RAS @ lps), num_spatial_dims=num_spatial_dims)
+    return Geometry(spacing_mm=(z, y, x), affine=affine_rows(LPS_TO_RAS @ lps), num_spatial_dims=num_spatial_dims)
 
 
 def _write(image: Any, path: Path) -> None:

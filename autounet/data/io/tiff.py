@@ -1,83 +1,106 @@
-"""TIFF by tifffile: images, colour images and stacks.
-
-The voxel size of a stack is in a JSON file beside it, `{"spacing": [z, y, x]}`, as in nnU-Net's `Tiff3DIO`. The
-resolution tags are not used: their unit is ambiguous, and most writers leave a default in them.
-"""
+"""TIFF and OME-TIFF by tifffile: images, colour images and stacks; the voxel size is told as `voxel_size.py` has it."""
 
 from __future__ import annotations
 
 import json
-import re
-import struct
-import zlib
+import logging
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import PIL.ImageSequence
 import tifffile
 
-from autounet.data.io.base import FileError, label_for_writing
-from autounet.errors import RequestError
+from autounet.data.io.base import FileError, label_for_writing, require_held
+from autounet.data.io.voxel_size import sidecar_of, voxel_size_mm
 from autounet.geometry import Array, Geometry, Triple
-from autounet.records import atomic_path, read_json, write_text_atomically
+from autounet.records import atomic_path, write_text_atomically
 
 _CHANNEL_AXES = "SC"  # tifffile's letters: samples of a pixel, channels
 _NO_SPACING: Triple = (1.0, 1.0, 1.0)
-_CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
+_UNCOMPRESSED = 1  # TIFF 6.0, Compression
+
+# tifffile logs everything odd about a file; what matters is raised.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class TiffReader:
-    """Reads and writes `.tif` and `.tiff`: `(Y, X)`, `(Y, X, 3 or 4)` colours, and stacks `(Z, Y, X)`."""
+    """Reads and writes `.tif`, `.tiff`, `.ome.tif` and `.ome.tiff`.
+
+    Axes are `(Y, X)`, colours `(Y, X, 3 or 4)`, stacks `(Z, Y, X)`, and channels before or behind the stack's.
+    """
 
     def read(self, path: Path, *, as_label: bool = False) -> tuple[Array, Geometry]:
         """Read a file as `(C, Z, Y, X)`; a file without a stack axis is a 2D image."""
         try:
-            axes, stored = _stored(path)
+            with tifffile.TiffFile(path) as file:
+                axes, stored = _stored(path, file)
+                array, has_stack = _arranged(path, axes, stored)
+                spacing = voxel_size_mm(path, _ending(path), file, is_stack=has_stack)
         except FileError:
             raise
-        except (OSError, ValueError, IndexError, KeyError, EOFError, zlib.error, struct.error) as error:
+        except Exception as error:  # damage makes tifffile fail in any way
             raise FileError(
                 path, f"is damaged or no TIFF file ({error})", "Export it again, or copy it again."
             ) from error
-        array, has_stack = _arranged(path, axes, stored)
-        return array, Geometry.from_spacing(_spacing(path), num_spatial_dims=3 if has_stack else 2)
+        geometry = Geometry.from_spacing(
+            spacing or _NO_SPACING, num_spatial_dims=3 if has_stack else 2, tells_spacing=spacing is not None
+        )
+        return array, geometry
 
     def write_label(self, path: Path, label: Array, geometry: Geometry) -> None:
-        """Write a label map `(Z, Y, X)`, and the JSON file with the voxel size where there is one to tell."""
+        """Write a label map `(Z, Y, X)` and its voxel size: into OME-XML, or a JSON file beside a plain TIFF."""
         values = label_for_writing(path, label)
         is_2d = geometry.num_spatial_dims == 2 and values.shape[0] == 1
-        if not is_2d or geometry.spacing_mm != _NO_SPACING:
+        ending = _ending(path)
+        is_ome = ending.startswith(".ome")
+        metadata: dict[str, Any] = {"axes": "YX" if is_2d else "ZYX"}
+        if is_ome and geometry.tells_spacing:
+            for axis, size in zip("ZYX", geometry.spacing_mm, strict=True):
+                metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "mm"}
+        elif not is_ome and (not is_2d or geometry.spacing_mm != _NO_SPACING):
             text = json.dumps({"spacing": list(geometry.spacing_mm)})
-            write_text_atomically(path.with_suffix(".json"), text + "\n")
+            write_text_atomically(sidecar_of(path, ending), text + "\n")
         with atomic_path(path) as partial:
             tifffile.imwrite(
                 partial,
                 values[0] if is_2d else values,
+                ome=is_ome,
                 photometric="minisblack",
                 compression="zlib",
-                metadata={"axes": "YX" if is_2d else "ZYX"},
+                metadata=metadata,
             )
 
 
 READER = TiffReader()
 
 
-def _stored(path: Path) -> tuple[str, Array]:
+def _ending(path: Path) -> str:
+    """The ending as it stands in the file's name."""
+    inner = Path(path.stem).suffix
+    return inner + path.suffix if inner.lower() == ".ome" else path.suffix
+
+
+def _stored(path: Path, file: Any) -> tuple[str, Array]:
     """The letters of the axes, and the array as stored."""
-    with tifffile.TiffFile(path) as file:
-        if len(file.series) != 1:
-            raise FileError(
-                path, f"holds {len(file.series)} images of different kinds", "Save one image or one stack per file."
-            )
-        series = file.series[0]
-        axes: str = series.axes
-        try:
-            return axes, series.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            return axes, _decoded_by_pillow(path, series.shape)
+    if len(file.series) != 1:
+        raise FileError(
+            path, f"holds {len(file.series)} images of different kinds", "Save one image or one stack per file."
+        )
+    series = file.series[0]
+    axes: str = series.axes
+    is_compressed = any(page.compression != _UNCOMPRESSED for page in series.pages[:1] if page is not None)
+    require_held(
+        path, math.prod(series.shape) * series.dtype.itemsize, path.stat().st_size, is_compressed=is_compressed
+    )
+    try:
+        return axes, series.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        return axes, _decoded_by_pillow(path, series.shape)
 
 
 def _decoded_by_pillow(path: Path, shape: tuple[int, ...]) -> Array:
@@ -104,18 +127,3 @@ def _arranged(path: Path, axes: str, stored: Array) -> tuple[Array, bool]:
     if not channel:
         array = array[None]
     return (array if stack else array[:, None]), bool(stack)
-
-
-def _spacing(path: Path) -> Triple:
-    """Voxel size of the JSON file beside an image `case_0000.tif` (`case.json`) or a label `case.tif`."""
-    stem = path.name[: -len(path.suffix)]
-    names = dict.fromkeys((f"{stem}.json", f"{_CHANNEL_SUFFIX.sub('', stem)}.json"))
-    sidecar = next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
-    if sidecar is None:
-        return _NO_SPACING
-    try:
-        content = read_json(sidecar)
-        z, y, x = (float(size) for size in content["spacing"])
-    except (RequestError, KeyError, TypeError, ValueError) as error:
-        raise FileError(sidecar, f"tells no voxel size ({error})", 'It must hold {"spacing": [z, y, x]}.') from error
-    return (z, y, x)

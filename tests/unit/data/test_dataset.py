@@ -66,7 +66,7 @@ def test_channels_are_sorted_as_numbers_and_modality_is_accepted(tmp_path: Path)
         ({"regions_class_order": 1}, "regions_class_order"),
         ({"file_ending": None}, "'file_ending' is missing"),
         ({"file_ending": "nii.gz"}, r"Known: .*\.nii\.gz"),
-        ({"file_ending": ".jpg"}, "JPEG"),
+        ({"file_ending": ".czi"}, r"unknown file ending '\.czi'"),
         ({"numTraining": "two"}, "'numTraining' must be an integer"),
     ],
 )
@@ -156,3 +156,29 @@ def test_find_cases_tells_what_is_wrong(names: tuple[str, ...], message: str, tm
 def test_find_cases_in_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         find_cases(tmp_path / "nowhere", ".png", 1)
+
+
+def test_folders_of_dicom_slices_are_cases_and_their_labels_nifti(tmp_path: Path) -> None:
+    folder = tmp_path / "Dataset001_A"
+    for name in ("one_0000", "two_0000", "three_0000.dcm"):
+        (folder / "imagesTr" / name).mkdir(parents=True)
+    (folder / "labelsTr").mkdir()
+    for name in ("one", "two", "three"):
+        (folder / "labelsTr" / f"{name}.nii.gz").touch()
+    content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1}, "file_ending": ".dcm"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    dataset, problems = RawDataset.scan(folder)
+    assert not problems
+    assert [case.name for case in dataset.cases] == ["one", "three", "two"]
+    assert dataset.cases[0].label == folder / "labelsTr" / "one.nii.gz"
+    assert [case.name for case in find_cases(folder / "imagesTr", ".dcm", 1)] == ["one", "three", "two"]
+
+
+def test_labels_of_jpeg_images_are_png(tmp_path: Path) -> None:
+    folder = tmp_path / "Dataset001_A"
+    for name in ("imagesTr/a_0000.jpg", "labelsTr/a.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    content = {"channel_names": {"0": "R"}, "labels": {"background": 0, "a": 1}, "file_ending": ".jpg"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    assert RawDataset.load(folder).cases[0].label == folder / "labelsTr" / "a.png"

@@ -92,7 +92,7 @@ def test_files_that_cannot_be_read_are_problems_too(tmp_path: Path) -> None:
     write_label(tmp_path / "x.nii", np.full((2, 3, 4), 7), PLACE)
     checked = check_case(case, description())
     assert checked.image is None
-    assert [problem.what[:21] for problem in checked.problems] == ["is no valid NIfTI fil", "undeclared label valu"]
+    assert [problem.what[:21] for problem in checked.problems] == ["the file is empty, it", "undeclared label valu"]
     nib.save(nib.Nifti1Image(np.full((2, 2, 2), 0.5, np.float32), np.eye(4)), tmp_path / "x.nii")
     checked = check_case(case, description())
     assert [problem.file for problem in checked.problems] == [

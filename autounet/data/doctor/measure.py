@@ -1,0 +1,103 @@
+"""Small figures of a case by which it is compared with the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from autounet.geometry import Array, Geometry, Shape3, Triple
+
+PERCENTILES = (5, 25, 50, 75, 95)
+# About a thousand blocks tell one patient from another; more would make comparing all pairs of cases slow.
+_BLOCKS_2D, _BLOCKS_3D = 32, 10
+_MAX_SAMPLES = 50_000
+
+
+@dataclass(frozen=True)
+class ImageFigures:
+    """What is kept of an image.
+
+    Attributes:
+        digest: Of all voxels and the shape.
+        shape: Voxels `(z, y, x)`.
+        spacing_mm: Voxel size `(z, y, x)`.
+        thumbnail: `(num_blocks,)` block means of all channels, centred, of length 1; zeros for a constant image.
+        percentiles: `(C, 5)`, the `PERCENTILES` of each channel over the voxels above its minimum.
+    """
+
+    digest: str
+    shape: Shape3
+    spacing_mm: Triple
+    thumbnail: npt.NDArray[np.float32]
+    percentiles: npt.NDArray[np.float64]
+
+
+def image_figures(array: npt.NDArray[np.float32], geometry: Geometry) -> ImageFigures:
+    """Measure an image `(C, Z, Y, X)`; voxels that are no finite numbers do not count."""
+    _, z, y, x = array.shape
+    with np.errstate(invalid="ignore", over="ignore"):
+        thumbnail = _thumbnail(array)
+        percentiles = np.array([_percentiles(channel) for channel in array])
+    return ImageFigures(
+        digest=digest(array),
+        shape=(z, y, x),
+        spacing_mm=geometry.spacing_mm,
+        thumbnail=thumbnail,
+        percentiles=percentiles,
+    )
+
+
+def digest(array: Array) -> str:
+    """A hash of the voxels and the shape, not of the file: compression and header make no difference."""
+    hashed = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
+    hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()
+
+
+def centroids_mm(label: Array, geometry: Geometry, values: Iterable[int]) -> dict[int, Triple]:
+    """World place `(x, y, z)` in mm, RAS+, of the centre of each label value of a map `(Z, Y, X)` that occurs."""
+    found: dict[int, Triple] = {}
+    for value in values:
+        places = np.nonzero(label == value)
+        if len(places[0]):
+            z, y, x = (float(axis.mean()) for axis in places)
+            world = geometry.matrix @ (x, y, z, 1.0)
+            found[value] = (float(world[0]), float(world[1]), float(world[2]))
+    return found
+
+
+def _thumbnail(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    num_blocks = _BLOCKS_2D if array.shape[1] == 1 else _BLOCKS_3D
+    means: Array = array
+    for axis in (3, 2, 1):
+        starts = _starts(array.shape[axis], num_blocks)
+        widths = np.diff([*starts, array.shape[axis]])
+        means = np.add.reduceat(means, starts, axis=axis)
+        means = means / widths.reshape([-1 if other == axis else 1 for other in range(4)])
+    flat = np.nan_to_num(means.reshape(len(array), -1), posinf=0.0, neginf=0.0)
+    # Each channel weighs the same, whatever its unit.
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
+    return np.asarray(unit.reshape(-1) / np.sqrt(len(array)), dtype=np.float32)
+
+
+def _starts(size: int, num_blocks: int) -> Sequence[int]:
+    """Where each of at most `num_blocks` blocks of an axis starts."""
+    count = min(size, num_blocks)
+    return [index * size // count for index in range(count)]
+
+
+def _percentiles(channel: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    flat = channel.reshape(-1)
+    sample = flat[:: max(1, flat.size // _MAX_SAMPLES)]
+    sample = sample[np.isfinite(sample)]
+    # The minimum is mostly padding or air, and its share says more about the field of view than about the image.
+    above = sample[sample > sample.min()] if sample.size else sample
+    if above.size == 0:
+        above = sample if sample.size else np.zeros(1, np.float32)
+    return np.percentile(above.astype(np.float64), PERCENTILES)

@@ -1,0 +1,196 @@
+"""A dataset that is to be made: what was understood of its files, and putting them in place."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autounet.data.description import write_dataset_json
+from autounet.data.io import known_ending, label_ending, read_label, write_label
+from autounet.data.sources import SourceCase
+from autounet.errors import DataError, Problem, RequestError
+from autounet.labels import LabelSchema
+from autounet.workspace import Workspace
+
+_FULL_NAME = re.compile(r"Dataset(\d{3})_(.+)")
+_CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
+_MAX_ID = 999
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was understood.
+
+    Attributes:
+        folder: Where the dataset will be.
+        cases: Training cases, sorted by name.
+        test_cases: Images without labels.
+        channel_names: Of the channels, however many files they are in.
+        file_ending: Of the images.
+        labels: What label values mean; `None` where there are problems with them.
+        value_cases: How many label files hold each value; empty where they were not looked at.
+        left_out: Files that found no place; with `problems`, nothing is written.
+        problems: What must be mended first.
+        remarks: What the user should look at.
+    """
+
+    folder: Path
+    cases: tuple[SourceCase, ...]
+    test_cases: tuple[SourceCase, ...]
+    channel_names: tuple[str, ...]
+    file_ending: str
+    labels: LabelSchema | None
+    value_cases: dict[int, int]
+    left_out: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def understood(self) -> str:
+        """One sentence: `I understood: 131 cases, 1 channel, labels 0..2`."""
+        values = sorted(self.value_cases) or ([] if self.labels is None else list(self.labels.declared_values))
+        consecutive = len(values) > 1 and values == list(range(values[0], values[-1] + 1))
+        told = f"{values[0]}..{values[-1]}" if consecutive else ", ".join(map(str, values)) or "none"
+        channels = len(self.channel_names)
+        test = f" and {len(self.test_cases)} for testing" if self.test_cases else ""
+        return (
+            f"I understood: {len(self.cases)} case{'s' * (len(self.cases) != 1)}{test}, "
+            f"{channels} channel{'s' * (channels != 1)}, labels {told}"
+        )
+
+
+def dataset_folder(workspace: Workspace, name: str, number: int | None) -> Path:
+    """Where a new dataset goes: `raw/Dataset005_Name`, by default under the first free number.
+
+    Raises:
+        RequestError: The number is taken or out of range, or the name has nothing that a folder can be called.
+    """
+    match = _FULL_NAME.fullmatch(name)
+    if match is not None:
+        number, name = (int(match[1]) if number is None else number), match[2]
+    plain = re.sub(r"[^\w\-]+", "_", name).strip("_")
+    if not plain:
+        raise RequestError(f"--name '{name}' has no letter or digit. Write for example --name Liver.")
+    there = {int(known[7:10]): known for known in workspace.dataset_names()}
+    if number is None:
+        number = next((free for free in range(1, _MAX_ID + 1) if free not in there), _MAX_ID + 1)
+    if not 0 <= number <= _MAX_ID:
+        raise RequestError(f"--id {number}: datasets are numbered 0 to {_MAX_ID}")
+    if number in there:
+        raise RequestError(f"--id {number} is taken by {there[number]} in {workspace.raw.parent}. Give another number.")
+    return workspace.raw / f"Dataset{number:03d}_{plain}"
+
+
+def require_whole(draft: Draft, *, skip_unmatched: bool) -> None:
+    """Nothing may stand in the way of writing the dataset.
+
+    Raises:
+        DataError: There are problems, or files without a place that may not be left out; all of them.
+    """
+    problems = draft.problems if skip_unmatched else (*draft.left_out, *draft.problems)
+    if problems:
+        raise DataError(f"{draft.folder.name} (nothing was written)", problems)
+    if not draft.cases:
+        raise RequestError("no case is left, nothing was written")
+
+
+def write_draft(draft: Draft, *, copy: bool) -> None:
+    """Put the files in nnU-Net's layout, all or nothing.
+
+    Files are linked (hard, else symbolic links) unless `copy` is asked for or no link is possible; label files of a
+    format that the images' does not go with are written anew in the one that does.
+    """
+    assert draft.labels is not None
+    partial = draft.folder.with_name(f".partial-{uuid.uuid4().hex}")
+    try:
+        for cases, part in ((draft.cases, "Tr"), (draft.test_cases, "Ts")):
+            for case in cases:
+                _place_case(partial, part, case, draft.file_ending, copy=copy)
+        write_dataset_json(
+            partial,
+            labels=draft.labels,
+            channel_names=draft.channel_names,
+            file_ending=draft.file_ending,
+            num_training=len(draft.cases),
+        )
+        partial.rename(draft.folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _place_case(root: Path, part: str, case: SourceCase, file_ending: str, *, copy: bool) -> None:
+    for index, image in enumerate(case.images):
+        # A folder of DICOM slices is called as a file would be, but has no ending.
+        ending = "" if image.is_dir() and known_ending(image.name) is None else file_ending
+        _place(image, root / f"images{part}", f"{case.name}_{index:04d}", ending, copy=copy)
+    if case.label is None:
+        return
+    ending, folder = label_ending(file_ending), root / f"labels{part}"
+    if known_ending(case.label.name) == ending:
+        _place(case.label, folder, case.name, ending, copy=copy)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_label(folder / f"{case.name}{ending}", *read_label(case.label))
+
+
+def _place(source: Path, folder: Path, stem: str, ending: str, *, copy: bool) -> None:
+    """Link or copy a file, and the JSON with its voxel size if one lies beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _link(source.resolve(), folder / f"{stem}{ending}", copy=copy)
+    own = source.name[: len(source.name) - len(ending)]
+    beside = (source.with_name(f"{name}.json") for name in (own, _CHANNEL_SUFFIX.sub("", own)))
+    sidecar = next((path for path in beside if ending.endswith((".tif", ".tiff")) and path.is_file()), None)
+    if sidecar is not None:
+        _link(sidecar.resolve(), folder / f"{stem}.json", copy=copy)
+
+
+def _link(source: Path, target: Path, *, copy: bool) -> None:
+    if not copy:
+        makers = [target.symlink_to] if source.is_dir() else [target.hardlink_to, target.symlink_to]
+        for make in makers:
+            try:
+                make(source)
+            except OSError:  # another file system, or one without links
+                continue
+            return
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def unusable(cases: Sequence[SourceCase]) -> list[Problem]:
+    """Image files whose formats do not go together, or cannot be linked."""
+    endings = [(case.name, image, _ending_of(image)) for case in cases for image in case.images]
+    found = sorted({ending for _, _, ending in endings})
+    counts = {ending: sum(other == ending for _, _, other in endings) for ending in found}
+    usual = max(found, key=lambda ending: counts[ending], default="")
+    problems = [
+        Problem(
+            name,
+            os.fspath(image),
+            f"ends in {ending}, but {counts[usual]} other images end in {usual}; a dataset has one format",
+            f"save it as {usual}, or make a dataset of the images in {ending} alone",
+        )
+        for name, image, ending in endings
+        if ending != usual
+    ]
+    if usual == ".mhd":
+        what = "an .mhd file names the file of its voxels, which a link under another name would lose"
+        problems.append(Problem("-", os.fspath(endings[0][1]), what, "save the images as .mha or .nii.gz"))
+    return problems
+
+
+def _ending_of(path: Path) -> str:
+    return known_ending(path.name) or (".dcm" if path.is_dir() else path.suffix)
+
+
+def usual_ending(cases: Sequence[SourceCase]) -> str:
+    """The ending of most image files."""
+    endings = [_ending_of(image) for case in cases for image in case.images]
+    return max(sorted(set(endings)), key=endings.count, default="")
