@@ -99,7 +99,8 @@ class LabelSchema(Record):
         way_out = "Renumber the labels in the files and in dataset.json."
         if self.declared_values[0] < BACKGROUND or self.declared_values[-1] > MAX_VALUE:
             raise RequestError(
-                f"{source}: label values must lie between 0 and {MAX_VALUE}, got {list(self.declared_values)}. {way_out}"
+                f"{source}: label values must lie between 0 and {MAX_VALUE}, got {list(self.declared_values)}. "
+                f"{way_out}"
             )
         if BACKGROUND in values or not all(entry.values for entry in self.classes):
             raise RequestError(f"{source}: every label but background needs a value above 0. {way_out}")
