@@ -225,6 +225,9 @@ def train(
     network: NetworkOption = None,
     loss: Annotated[str, typer.Option(help="Loss.")] = "dice_ce",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    laterality: Annotated[
+        str, typer.Option(help="Mirrors and left and right classes: swap their labels, no_flip, or ignore.")
+    ] = "swap",
     planner: PlannerOption = "default",
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
@@ -235,7 +238,7 @@ def train(
     from autounet import pipeline
     from autounet.console import scores_table
 
-    options = {"seed": seed, "loss": loss, "precision": precision}
+    options = {"seed": seed, "loss": loss, "precision": precision, "laterality": laterality}
     planned = pipeline.planned_seconds(_workspace(workspace), dataset, configuration, planner)
     config = train_config(max_time, epochs, planned, options)
     reporter = _reporter()

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import DatasetDescription
@@ -19,15 +20,16 @@ from autounet.data.doctor.measure import digest
 from autounet.data.fold_summary import CaseTraits
 from autounet.data.integrity import check_case
 from autounet.errors import DataError, Problem, RequestError
-from autounet.geometry import Array, Shape3, Triple, nonzero_box
+from autounet.geometry import Array, Geometry, Shape3, Triple, left_right_axis, nonzero_box
 from autounet.labels import LabelSchema
+from autounet.laterality import side_pairs
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.plans import IntensityStatistics
 from autounet.progress import SILENT, Reporter
 from autounet.records import SCHEMA_VERSION, Record
 
 # Raised whenever the code measures something else, so that stored fingerprints are taken again.
-_FORMAT = 2
+_FORMAT = 3
 _SEED = 1234  # nnU-Net's
 # Enough for a percentile of 0.5 to rest on 50 voxels a case, and on thousands in a dataset.
 _MAX_SAMPLES = 10_000
@@ -47,6 +49,9 @@ class CaseFingerprint(Record):
         component_sizes: By class, voxels of its 26-connected components, largest first, at most 100.
         intensities: Of each channel, over the foreground inside the crop; empty where the case has no foreground.
         content_hash: Of the image's voxels, the same for the same image whatever its file is called.
+        left_right_axis: The array axis, of `(z, y, x)`, nearest to the world's left-right axis, by the affine.
+        grows_to_left: Whether the index along it grows towards the patient's left.
+        places_mm: World place `(x, y, z)`, RAS+, of the centre of each class that has a left or right partner.
     """
 
     name: str
@@ -57,6 +62,9 @@ class CaseFingerprint(Record):
     component_sizes: dict[str, tuple[int, ...]]
     intensities: tuple[IntensityStatistics, ...]
     content_hash: str = ""
+    left_right_axis: int | None = None
+    grows_to_left: bool = False
+    places_mm: dict[str, Triple] = Field(default_factory=dict)
 
 
 class Fingerprint(Record):
@@ -175,6 +183,8 @@ def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
         foreground &= label[box.slices] != labels.ignore_value
     values = image.array[(slice(None), *box.slices)][:, foreground]
     samples = _drawn(values)
+    boxes = _class_boxes(label, labels)
+    axis, grows_to_left = left_right_axis(image.geometry)
     fingerprint = CaseFingerprint(
         name=case.name,
         spacing_mm=image.geometry.spacing_mm,
@@ -183,9 +193,12 @@ def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
         num_voxels={
             entry.name: sum(checked.counts.get(value, 0) for value in entry.values) for entry in labels.classes
         },
-        component_sizes=_component_sizes(label, labels),
+        component_sizes=_component_sizes(label, labels, boxes),
         intensities=tuple(map(_statistics, values, samples)) if values.size else (),
         content_hash=digest(image.array),
+        left_right_axis=axis,
+        grows_to_left=grows_to_left,
+        places_mm=_side_places_mm(label, labels, image.geometry, boxes),
     )
     return _Measured(case.name, (), fingerprint, samples if values.size else None)
 
@@ -244,24 +257,54 @@ def _percentiles(samples: Sequence[npt.NDArray[np.float32]]) -> tuple[float, flo
     return (low, median, high)
 
 
-def _component_sizes(label: Array, labels: LabelSchema) -> dict[str, tuple[int, ...]]:
-    """Voxels of the 26-connected components of each class in a label map `(Z, Y, X)`, largest first."""
+def _class_boxes(label: Array, labels: LabelSchema) -> list[tuple[slice, ...] | None]:
+    """The box of each class in a label map `(Z, Y, X)`; `None` where it does not occur."""
     # Here, so that a process that only hands out work does not wait for it.
     from scipy import ndimage
 
-    structure = np.ones((3, 3, 3), dtype=bool)
     boxes: list[tuple[slice, ...] | None] = ndimage.find_objects(label)
-    sizes: dict[str, tuple[int, ...]] = {}
-    for index, entry in enumerate(labels.classes):
+    joined: list[tuple[slice, ...] | None] = []
+    for entry in labels.classes:
         found = [boxes[value - 1] for value in entry.values if 0 < value <= len(boxes)]
         parts = [box for box in found if box is not None]
-        if not parts:
+        joined.append(
+            tuple(
+                slice(min(box[axis].start for box in parts), max(box[axis].stop for box in parts)) for axis in range(3)
+            )
+            if parts
+            else None
+        )
+    return joined
+
+
+def _side_places_mm(
+    label: Array, labels: LabelSchema, geometry: Geometry, boxes: Sequence[tuple[slice, ...] | None]
+) -> dict[str, Triple]:
+    """Where the classes with a left or right partner are in a label map `(Z, Y, X)`, as far as they occur."""
+    places: dict[str, Triple] = {}
+    sided = {entry.name for pair in side_pairs(labels.classes) for entry in pair}
+    for index, (entry, box) in enumerate(zip(labels.classes, boxes, strict=True)):
+        if entry.name in sided and box is not None:
+            found = np.nonzero(labels.class_mask(label[box], index))
+            z, y, x = (float(found[axis].mean()) + box[axis].start for axis in range(3))
+            world = geometry.matrix @ (x, y, z, 1.0)
+            places[entry.name] = (float(world[0]), float(world[1]), float(world[2]))
+    return places
+
+
+def _component_sizes(
+    label: Array, labels: LabelSchema, boxes: Sequence[tuple[slice, ...] | None]
+) -> dict[str, tuple[int, ...]]:
+    """Voxels of the 26-connected components of each class in a label map `(Z, Y, X)`, largest first."""
+    from scipy import ndimage
+
+    structure = np.ones((3, 3, 3), dtype=bool)
+    sizes: dict[str, tuple[int, ...]] = {}
+    for index, (entry, box) in enumerate(zip(labels.classes, boxes, strict=True)):
+        if box is None:
             sizes[entry.name] = ()
             continue
-        joined = tuple(
-            slice(min(box[axis].start for box in parts), max(box[axis].stop for box in parts)) for axis in range(3)
-        )
-        components, _ = ndimage.label(labels.class_mask(label[joined], index), structure=structure)
+        components, _ = ndimage.label(labels.class_mask(label[box], index), structure=structure)
         counted = np.sort(np.bincount(components.reshape(-1))[1:])[::-1]
         sizes[entry.name] = tuple(counted[:_MAX_COMPONENTS_KEPT].tolist())
     return sizes

@@ -16,6 +16,8 @@ from autounet.records import Record
 Triple = tuple[float, float, float]
 Shape3 = tuple[int, int, int]
 Array = npt.NDArray[Any]
+# Formats that tell where the patient's left is; in others the cases can only be compared with each other.
+ORIENTED_ENDINGS = {".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".dcm"}
 
 
 class Geometry(Record):
@@ -48,6 +50,19 @@ class Geometry(Record):
     def matrix(self) -> npt.NDArray[np.float64]:
         """The affine as a `(4, 4)` float64 array."""
         return np.asarray(self.affine, dtype=np.float64)
+
+
+def left_right_axis(geometry: Geometry) -> tuple[int, bool]:
+    """The array axis, of `(z, y, x)`, that runs most nearly between left and right.
+
+    Returns:
+        The axis, and whether its index grows towards the patient's left.
+    """
+    matrix = geometry.matrix[:3, :3]
+    lengths = np.linalg.norm(matrix, axis=0)
+    cosines = np.divide(matrix[0], lengths, out=np.zeros(3), where=lengths > 0)
+    column = int(np.argmax(np.abs(cosines)))
+    return 2 - column, bool(cosines[column] < 0)
 
 
 def corner_displacement_mm(first: Geometry, second: Geometry, shape: Shape3) -> float:

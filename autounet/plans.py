@@ -15,6 +15,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from autounet.errors import RequestError
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema
+from autounet.laterality import Laterality, swapped_channels
 from autounet.progress import duration
 from autounet.records import SCHEMA_VERSION, Record, nearest
 
@@ -253,6 +254,7 @@ class Plan(Record):
         median_spacing_mm: Target spacing at full resolution, in the plan's axis order.
         median_shape: Median shape of the cropped cases at that spacing.
         decisions: Every derived value with its reason, in the order in which they were made.
+        laterality: Left and right classes; `None` where there are none.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -267,6 +269,7 @@ class Plan(Record):
     median_shape: tuple[float, float, float]
     configurations: dict[str, Configuration]
     decisions: tuple[Decision, ...]
+    laterality: Laterality | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -305,6 +308,8 @@ class Plan(Record):
                 )
         if sorted(self.transpose_forward) != [0, 1, 2]:
             raise ValueError(f"transpose_forward must order the axes 0, 1 and 2, got {self.transpose_forward}")
+        if self.laterality is not None:
+            swapped_channels(self.labels, self.laterality.pairs)
         return self
 
     def num_inputs(self, configuration: Configuration) -> int:

@@ -15,6 +15,7 @@ from autounet.planners.budget import Budget
 from autounet.planners.cascade import FULL, LOW, SECOND, plan_low_resolution, second_stage
 from autounet.planners.configuration import Grid, Rules, decided_values, plan_configuration
 from autounet.planners.constants import PlannerConstants
+from autounet.planners.laterality import plan_laterality
 from autounet.planners.normalization import normalization, use_mask
 from autounet.planners.protocols import explain_protocols
 from autounet.planners.reasons import by_axis, counted, millimetres, number
@@ -75,6 +76,7 @@ def plan_experiment(
     num_earlier = description.labels.num_classes if counts_inputs else 0
     configurations, reasons = _plan_configurations(grid, rules, has_volumes=has_volumes, num_earlier=num_earlier)
     _require_used(request, configurations, fingerprint.dataset_name)
+    sides = plan_laterality(fingerprint.cases, description, order.value)
     decisions = (
         dimensions.decision("dimensions"),
         target.decision("target_spacing_mm"),
@@ -83,6 +85,7 @@ def plan_experiment(
         _explain_median_shape(grid),
         *channel_decisions,
         _explain_names(list(configurations), grid),
+        *sides.decisions,
         *reasons,
     )
     return Plan(
@@ -97,6 +100,7 @@ def plan_experiment(
         median_shape=median,
         configurations=configurations,
         decisions=decisions,
+        laterality=sides.laterality,
     )
 
 

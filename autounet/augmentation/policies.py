@@ -7,7 +7,8 @@ Every policy is a function from the patch and the channels to an `Augmentation`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from batchgenerators.transforms.color_transforms import (
 )
 from batchgenerators.transforms.noise_transforms import GaussianBlurTransform, GaussianNoiseTransform
 from batchgenerators.transforms.resample_transforms import SimulateLowResolutionTransform
-from batchgenerators.transforms.spatial_transforms import MirrorTransform, SpatialTransform
+from batchgenerators.transforms.spatial_transforms import SpatialTransform
 
+from autounet.augmentation.mirrors import draw_mirrors, mirrored
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
+from autounet.laterality import Mirroring
 
 # A patch this many times longer than its first axis is augmented slice by slice: turning it about the other axes
 # would mix voxels of very different sizes.
@@ -43,7 +46,7 @@ class Augmentation:
     Attributes:
         patch_size: Size of the patches that come out.
         initial_patch_size: Size of the patches that go in, large enough that turning them leaves no empty corners.
-        mirror_axes: Spatial axes that are mirrored; mirroring at prediction may use the same.
+        mirroring: Which spatial axes are mirrored, and which labels change places then.
         spatial: Changes of place, image and label together; the identity crops the centre.
         intensity: Changes of value.
         slice_wise: Whether `spatial` works on slices, all of a patch alike.
@@ -52,7 +55,7 @@ class Augmentation:
 
     patch_size: tuple[int, ...]
     initial_patch_size: tuple[int, ...]
-    mirror_axes: tuple[int, ...]
+    mirroring: Mirroring
     spatial: SpatialTransform
     intensity: tuple[Any, ...]
     slice_wise: bool
@@ -77,9 +80,29 @@ class Augmentation:
         for transform in self.intensity:
             batch = transform(**batch)
         image, label = batch["data"], batch["seg"][:, 0].astype(np.int16)
+        image, label = mirrored(image, label, draw_mirrors(len(image), self.mirroring.axes), self.mirroring)
         for channel in self.masked_channels:
             image[:, channel][label == OUTSIDE] = 0
         return np.ascontiguousarray(image, dtype=np.float32), np.maximum(label, 0)
+
+    @property
+    def mirror_axes(self) -> tuple[int, ...]:
+        """Spatial axes that are mirrored; mirroring at prediction may use the same."""
+        return self.mirroring.axes
+
+    def with_mirroring(self, mirroring: Mirroring) -> Augmentation:
+        """The same changes with these mirrors.
+
+        Where left and right are to be told apart, patches are not turned about in their plane: half a turn together
+        with a flip of the other axis is a flip of left and right, with the labels left as they were.
+        """
+        spatial, plane = self.spatial, range(1 if self.slice_wise else 0, len(self.patch_size))
+        if mirroring.side_axis in plane:
+            spatial = copy(spatial)
+            for name in ("angle_x", "angle_y", "angle_z"):
+                low, high = getattr(spatial, name)
+                setattr(spatial, name, (max(low, -_ROTATION_3D), min(high, _ROTATION_3D)))
+        return replace(self, spatial=spatial, mirroring=mirroring)
 
 
 def nnunet_policy(patch_size: Sequence[int], masked_channels: Sequence[int]) -> Augmentation:
@@ -123,7 +146,9 @@ def light_policy(patch_size: Sequence[int], masked_channels: Sequence[int]) -> A
 def no_policy(patch_size: Sequence[int], masked_channels: Sequence[int]) -> Augmentation:
     """No change at all; no mirrors either."""
     size = tuple(patch_size)
-    return Augmentation(size, size, (), _spatial(size, _NO_ROTATION, 0.0), (), False, tuple(masked_channels))
+    return Augmentation(
+        size, size, Mirroring(axes=()), _spatial(size, _NO_ROTATION, 0.0), (), False, tuple(masked_channels)
+    )
 
 
 def initial_patch_size(patch_size: Sequence[int], rotations: Sequence[float]) -> tuple[int, ...]:
@@ -172,13 +197,12 @@ def _augmentation(
         elongated = not slice_wise and max(plane) / min(plane) > _ELONGATED_2D_PATCH
         angle = _ROTATION_ELONGATED_2D if elongated else np.pi
         initial = initial_patch_size(plane, [angle])
-    axes = tuple(range(len(size)))
     return Augmentation(
         patch_size=size,
         initial_patch_size=(size[0], *initial) if slice_wise else initial,
-        mirror_axes=axes,
+        mirroring=Mirroring(axes=tuple(range(len(size)))),
         spatial=_spatial(plane, (-angle, angle), spatial_probability),
-        intensity=(*intensity, MirrorTransform(axes)),
+        intensity=intensity,
         slice_wise=slice_wise,
         masked_channels=tuple(masked_channels),
     )

@@ -17,6 +17,7 @@ from autounet.errors import RequestError
 from autounet.inference.export import export_label
 from autounet.inference.sliding_window import SlidingWindow
 from autounet.inference.tiles import tile_origins
+from autounet.laterality import swapped_channels
 from autounet.models.folder import ModelRecord, finished_folds, fold_folder, load_network
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.plans import Configuration, Plan
@@ -77,7 +78,8 @@ class Predictor:
                 f"finished: {', '.join(records) or 'none'}"
             )
         networks = tuple(load_network(fold_folder(model, records[name].fold), records[name], device) for name in chosen)
-        return cls.of(records[chosen[0]], networks, device=device, precision=precision, mirror=mirror)
+        record = _with_common_mirrors([records[name] for name in chosen])
+        return cls.of(record, networks, device=device, precision=precision, mirror=mirror)
 
     @classmethod
     def of(
@@ -91,12 +93,15 @@ class Predictor:
     ) -> Predictor:
         """A predictor of networks in memory."""
         patch = record.configuration.patch_size
+        mirrors = record.mirroring
         budget = _CPU_BATCH_VOXELS if device.type == "cpu" else _GPU_BATCH_VOXELS
         window = SlidingWindow(
             tile=patch,
-            mirror_axes=record.mirror_axes if mirror else (),
+            mirror_axes=mirrors.axes if mirror else (),
             precision=precision or choose_precision("auto", device),
             batch_size=max(1, int(budget // np.prod(patch))),
+            swap_axis=mirrors.swap_axis,
+            swapped_channels=swapped_channels(record.plan.labels, mirrors.pairs),
         )
         return cls(record.plan, record.configuration, networks, window, device)
 
@@ -149,3 +154,15 @@ class Predictor:
                     network(tiles)[0].cpu()
             seconds.append(time.perf_counter() - start)
         return min(seconds) / batch
+
+
+def _with_common_mirrors(records: Sequence[ModelRecord]) -> ModelRecord:
+    """The first record with those mirror axes that all folds were trained with, in the same way."""
+    first = records[0].mirroring
+    others = [record.mirroring for record in records[1:]]
+    common = [
+        axis
+        for axis in first.axes
+        if all(axis in other.axes and (axis == other.swap_axis) == (axis == first.swap_axis) for other in others)
+    ]
+    return records[0].model_copy(update={"mirror_axes": tuple(common)})

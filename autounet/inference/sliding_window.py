@@ -25,6 +25,8 @@ class SlidingWindow:
         precision: What the network computes in; logits are added up in float32.
         step: Distance between tiles as a share of the tile.
         batch_size: Tiles and mirrors of tiles at once.
+        swap_axis: Axis along which a mirror swaps left and right: the logits of its mirrors do likewise.
+        swapped_channels: Which channel takes the place of each then.
     """
 
     tile: tuple[int, ...]
@@ -32,6 +34,8 @@ class SlidingWindow:
     precision: Precision
     step: float = TILE_STEP
     batch_size: int = 1
+    swap_axis: int | None = None
+    swapped_channels: tuple[int, ...] = ()
 
     @torch.inference_mode()
     def logits(self, networks: Sequence[SegmentationNetwork], image: Tensor) -> Tensor:
@@ -71,7 +75,7 @@ class SlidingWindow:
             if total is None:
                 total = torch.zeros((len(padded), logits.shape[1], *padded.shape[2:]), device=images.device)
             for (index, at, axes), tile_logits in zip(batch, logits, strict=True):
-                total[index][(slice(None), *self._place(at))] += _flip(tile_logits, axes) * weights
+                total[index][(slice(None), *self._place(at))] += self._flipped_back(tile_logits, axes) * weights
         assert total is not None
         total /= norm * 2 ** len(self.mirror_axes)
         inside = tuple(slice(first, first + size) for first, size in zip(before, spatial, strict=True))
@@ -79,6 +83,12 @@ class SlidingWindow:
 
     def _place(self, origin: Sequence[int]) -> tuple[slice, ...]:
         return tuple(slice(at, at + edge) for at, edge in zip(origin, self.tile, strict=True))
+
+    def _flipped_back(self, logits: Tensor, axes: Sequence[int]) -> Tensor:
+        """Logits `(K, *tile)` of a mirrored tile as those of the tile itself."""
+        if self.swap_axis in axes:
+            logits = logits[list(self.swapped_channels)]
+        return _flip(logits, axes)
 
     def _mean_logits(self, networks: Sequence[SegmentationNetwork], tiles: Tensor) -> Tensor:
         """Mean over the networks of `(N, C, *tile)`: `(N, K, *tile)` float32."""

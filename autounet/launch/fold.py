@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from autounet.augmentation import POLICIES
+from autounet.augmentation.policies import Augmentation
 from autounet.data.dataset import RawCase
 from autounet.data.splits import Split
 from autounet.errors import RequestError
 from autounet.evaluation.summary import Summary
 from autounet.inference.predictor import Predictor
+from autounet.laterality import Mirroring, mirroring
 from autounet.launch.timing import with_time
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
 from autounet.losses import LOSSES
@@ -120,7 +122,8 @@ def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRe
     reporter.say(configuration.time.summary)
     if config.max_seconds is None:
         reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
-    augmentation = POLICIES.find(config.augmentation)(configuration.patch_size, ())
+    augmentation = _augmentation(run.plan, config, configuration.patch_size, ())
+    _tell_sides(augmentation.mirroring, reporter)
     return ModelRecord(
         plan=run.plan,
         configuration=configuration,
@@ -128,6 +131,23 @@ def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRe
         mirror_axes=augmentation.mirror_axes,
         config=config,
     )
+
+
+def _augmentation(
+    plan: Plan, config: TrainConfig, patch_size: tuple[int, ...], masked_channels: tuple[int, ...]
+) -> Augmentation:
+    """The policy, with mirrors that mind left and right."""
+    augmentation = POLICIES.find(config.augmentation)(patch_size, masked_channels)
+    axes = augmentation.mirror_axes
+    return augmentation.with_mirroring(mirroring(plan.laterality, config.laterality, axes, len(patch_size)))
+
+
+def _tell_sides(mirrors: Mirroring, reporter: Reporter) -> None:
+    if mirrors.swap_axis is not None:
+        pairs = ", ".join(f"{left} and {right}" for left, right in mirrors.pairs)
+        reporter.say(f"mirrors along the left-right axis swap the labels {pairs}")
+    elif mirrors.side_axis is not None:
+        reporter.say("the left-right axis is not mirrored, as left and right are told apart")
 
 
 def _trainer(
@@ -182,7 +202,7 @@ def _stages(run: FoldRun, record: ModelRecord) -> list[PatchStage]:
     masked = tuple(index for index, channel in enumerate(record.plan.channels) if channel.use_mask)
     stages = []
     for stage in growth_stages(configuration, config):
-        augmentation = POLICIES.find(config.augmentation)(stage.patch_size, masked)
+        augmentation = _augmentation(record.plan, config, stage.patch_size, masked)
         sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed)
         stages.append(PatchStage(stage.end, sampler))
     return stages

@@ -14,6 +14,7 @@ import torch
 
 from autounet import __version__
 from autounet.errors import RequestError
+from autounet.laterality import Mirroring, mirroring
 from autounet.networks import NETWORKS
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.plans import Configuration, Plan
@@ -49,6 +50,12 @@ class ModelRecord(Record):
     config: TrainConfig
     finished: bool = False
     validation_dice: float | None = None
+
+    @property
+    def mirroring(self) -> Mirroring:
+        """How training mirrored patches, so that prediction does the same."""
+        dims = self.configuration.num_spatial_dims
+        return mirroring(self.plan.laterality, self.config.laterality, self.mirror_axes, dims)
 
 
 def model_folder(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:

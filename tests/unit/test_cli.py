@@ -69,6 +69,7 @@ SURFACE = {
         "--network",
         "--loss",
         "--precision",
+        "--laterality",
         "--planner",
         "--device",
         "--resume",

@@ -235,3 +235,29 @@ def test_a_fingerprint_that_cannot_be_read_is_not_known(known: tuple[RawDataset,
         del content["source"]
         path.write_text(json.dumps(content))
     assert known_fingerprint(path, raw) is None
+
+
+SIDED = {"background": 0, "eye_left": 1, "eye_right": 2, "chiasm": 3}
+
+
+def test_places_of_left_and_right_classes(tmp_path: Path) -> None:
+    label = np.zeros((4, 5, 6))
+    label[1:3, 2, 0:2] = 1
+    label[3, 4, 5] = 2
+    label[0, 0, 0] = 3
+    (case,) = taken(tmp_path, [(np.ones((1, 4, 5, 6)), label)], SIDED).cases
+    # Voxels of 3 x 2 x 1 mm: the centre of the first is z 1.5, y 2, x 0.5.
+    assert case.places_mm == {"eye_left": (0.5, 4.0, 4.5), "eye_right": (5.0, 8.0, 9.0)}
+    assert (case.left_right_axis, case.grows_to_left) == (2, False)
+
+
+def test_places_of_regions_and_of_what_is_missing(tmp_path: Path) -> None:
+    labels = {"background": 0, "eye_left": [1, 2], "eye_right": [3, 4], "lens_left": 2, "lens_right": 4}
+    case = row([9, 8, 7, 6])[None], row([1, 0, 2, 2])
+    (found,) = taken(tmp_path, [case], labels, regions_class_order=[1, 3, 2, 4]).cases
+    assert found.places_mm == {"eye_left": (pytest.approx(5 / 3), 0.0, 0.0), "lens_left": (2.5, 0.0, 0.0)}
+
+
+def test_without_pairs_no_places_are_measured(tmp_path: Path) -> None:
+    (case,) = taken(tmp_path, [(row([9, 8])[None], row([1, 2]))]).cases
+    assert case.places_mm == {}

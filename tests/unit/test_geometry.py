@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from autounet.geometry import Box, Geometry, bounding_box, corner_displacement_mm, permuted, resampled_shape
+from autounet.geometry import (
+    Box,
+    Geometry,
+    bounding_box,
+    corner_displacement_mm,
+    left_right_axis,
+    permuted,
+    resampled_shape,
+)
 
 
 def test_spacing_lies_reversed_on_the_diagonal_of_the_affine() -> None:
@@ -35,6 +43,21 @@ def test_a_flip_moves_corners_by_twice_their_distance() -> None:
     first = Geometry.from_spacing((1, 1, 2.0))
     flipped = first.model_copy(update={"affine": ((-2, 0, 0, 0), *first.affine[1:])})
     assert corner_displacement_mm(first, flipped, (3, 3, 6)) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("column", [0, 1, 2])  # voxel (x, y, z) that runs between left and right
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("tilt", [0.0, 0.5])
+def test_the_left_right_axis_of_turned_and_flipped_images(column: int, sign: int, tilt: float) -> None:
+    rotation = np.array([[np.cos(tilt), -np.sin(tilt), 0], [np.sin(tilt), np.cos(tilt), 0], [0, 0, 1]])
+    axes = np.roll(np.diag([sign, -1.0, 1.0]), column, axis=1)
+    affine = np.eye(4)
+    # Thick voxels across, so that the largest number is not on the axis that is asked for.
+    affine[:3, :3] = rotation @ axes @ np.diag([5.0 if other != column else 1.0 for other in range(3)])
+    affine[:3, 3] = (7, 8, 9)
+    rows = tuple(tuple(row) for row in affine.tolist())
+    geometry = Geometry.model_validate({"spacing_mm": (1, 1, 1), "affine": rows})
+    assert left_right_axis(geometry) == (2 - column, sign < 0)
 
 
 def test_a_box_knows_its_shape_and_cuts_it_out() -> None:

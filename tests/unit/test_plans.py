@@ -48,6 +48,10 @@ def changed(plan: Plan, change: Callable[[dict[str, Any]], object]) -> Plan:
         (lambda plan: plan.update(schema_version=2), r"'schema_version': Input should be 1 \(got 2\)"),
         (lambda plan: plan.pop("labels"), "'labels' is missing"),
         (
+            lambda plan: plan.update(laterality={"axis": 2, "pairs": [[1, 5]], "confirmed": True}),
+            r"the pairs of left and right labels hold \[5\], which no class has",
+        ),
+        (
             lambda plan: plan["configurations"]["2d"].update(patch_size=[8, 9]),
             r"patch_size \(8, 9\) must be divisible by \(2, 2\)",
         ),

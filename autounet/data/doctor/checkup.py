@@ -12,7 +12,7 @@ from autounet.data.doctor.case import CaseExam, examine_case
 from autounet.data.doctor.channels import channel_order_findings
 from autounet.data.doctor.duplicates import duplicate_findings
 from autounet.data.doctor.findings import Finding, Repair
-from autounet.data.doctor.sides import side_pairs, swapped_findings
+from autounet.data.doctor.sides import single_pairs, swapped_findings
 from autounet.errors import Severity
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
@@ -51,7 +51,7 @@ def examine(folder: Path, *, jobs: int, reporter: Reporter = SILENT) -> Diagnosi
     """
     dataset, problems = RawDataset.scan(folder)
     description = dataset.description
-    sided = [entry.values[0] for pair in side_pairs(description.labels) for entry in pair]
+    sided = [entry.values[0] for pair in single_pairs(description.labels) for entry in pair]
     examine_one = partial(examine_case, description=description, sided_values=sided)
     files = (path for case in dataset.cases for path in case.files if path is not None)
     exams: list[CaseExam] = list(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,31 +10,26 @@ from autounet.data.description import DatasetDescription
 from autounet.data.doctor.case import CaseExam
 from autounet.data.doctor.findings import WHOLE_DATASET, Finding, Repair
 from autounet.errors import Problem, Severity
+from autounet.geometry import ORIENTED_ENDINGS
 from autounet.labels import LabelClass, LabelSchema
+from autounet.laterality import side_pairs
 
 _MIN_CASES = 3
 # This share of the cases must agree; else the axis is not left-right, or the structures have no sides.
 _MAJORITY = 0.75
 # Centres nearer to each other than this share of the usual distance say nothing.
 _CLEAR_DISTANCE = 0.25
-# Formats that tell where the patient's left is; in others the cases can only be compared with each other.
-_ORIENTED_ENDINGS = {".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".dcm"}
-_LEFT, _RIGHT = {"left", "l", "lh", "lt"}, {"right", "r", "rh", "rt"}
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-def side_pairs(labels: LabelSchema) -> list[tuple[LabelClass, LabelClass]]:
-    """Pairs of a left and a right class of one label value each, whose names differ in the side alone."""
-    single = [entry for entry in labels.classes if len(entry.values) == 1]
-    right = {_without_side(entry.name, _RIGHT): entry for entry in single}
-    pairs = [(entry, right.get(_without_side(entry.name, _LEFT))) for entry in single if _sided(entry.name, _LEFT)]
-    return [(left, partner) for left, partner in pairs if partner is not None and _sided(partner.name, _RIGHT)]
+def single_pairs(labels: LabelSchema) -> list[tuple[LabelClass, LabelClass]]:
+    """Pairs of a left and a right class, by their names, of one label value each."""
+    return side_pairs([entry for entry in labels.classes if len(entry.values) == 1])
 
 
 def swapped_findings(exams: Sequence[CaseExam], description: DatasetDescription) -> list[Finding]:
     """Cases in which a left and a right label lie the other way round than in most cases."""
     findings = []
-    for left, right in side_pairs(description.labels):
+    for left, right in single_pairs(description.labels):
         distances = {
             exam.name: exam.centroids_mm[left.values[0]][0] - exam.centroids_mm[right.values[0]][0]
             for exam in exams
@@ -45,7 +39,7 @@ def swapped_findings(exams: Sequence[CaseExam], description: DatasetDescription)
         }
         if len(distances) >= _MIN_CASES:
             files = {exam.name: exam.label_file for exam in exams}
-            oriented = description.file_ending.lower() in _ORIENTED_ENDINGS
+            oriented = description.file_ending.lower() in ORIENTED_ENDINGS
             findings += _odd_ones(left, right, distances, files, oriented=oriented)
     return findings
 
@@ -86,24 +80,3 @@ def _odd_ones(
         numbers = (left.values[0], right.values[0])
         findings.append(Finding(problem, "sides", f"{distance:+.3g} mm", Repair.SWAP_SIDES, numbers))
     return findings
-
-
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(name)]
-
-
-def _sided(name: str, side: set[str]) -> bool:
-    return _without_side(name, side) != tuple(_words(name))
-
-
-def _without_side(name: str, side: set[str]) -> tuple[str, ...]:
-    """The words of a name with the one that tells the side marked, so that its partner's are the same."""
-    words = _words(name)
-    for index, word in enumerate(words):
-        if word in side:
-            return (*words[:index], "*", *words[index + 1 :])
-    long = max(side, key=len)  # leftlung, lungright
-    for index, word in enumerate(words):
-        if word.startswith(long) or word.endswith(long):
-            return (*words[:index], word.replace(long, "*"), *words[index + 1 :])
-    return tuple(words)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from batchgenerators.transforms.spatial_transforms import MirrorTransform
 
 from autounet.augmentation import POLICIES
 from autounet.augmentation.policies import Augmentation, initial_patch_size, nnunet_policy, no_policy
 from autounet.errors import RequestError
+from autounet.laterality import Mirroring
 
 Array = npt.NDArray[Any]
 PATCHES = {"3d": (12, 16, 14), "slice-wise": (4, 16, 20), "2d": (16, 14), "elongated 2d": (24, 12)}
@@ -42,8 +42,8 @@ def moving_always(augmentation: Augmentation, mirror: bool = True) -> Augmentati
     """Only changes of place, and those every time."""
     spatial = augmentation.spatial
     spatial.p_rot_per_sample = spatial.p_scale_per_sample = 1
-    mirrors = (MirrorTransform(augmentation.mirror_axes),) if mirror else ()
-    return dataclasses.replace(augmentation, spatial=spatial, intensity=mirrors)
+    mirrors = augmentation.mirroring if mirror else Mirroring(axes=())
+    return dataclasses.replace(augmentation, spatial=spatial, intensity=(), mirroring=mirrors)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_interpolated_image_stays_on_its_label(name: str, patch: tuple[int, .
 def test_without_turning_the_centre_is_cropped(patch: tuple[int, ...]) -> None:
     augmentation = nnunet_policy(patch, ())
     augmentation.spatial.p_rot_per_sample = augmentation.spatial.p_scale_per_sample = 0
-    augmentation = dataclasses.replace(augmentation, intensity=())
+    augmentation = dataclasses.replace(augmentation, intensity=(), mirroring=Mirroring(axes=()))
     image, label = random_batch(augmentation)
     before = [(outer - inner) // 2 for outer, inner in zip(augmentation.initial_patch_size, patch, strict=True)]
     inside = [slice(first, first + size) for first, size in zip(before, patch, strict=True)]
@@ -174,7 +174,7 @@ def test_no_policy_changes_nothing(patch: tuple[int, ...]) -> None:
 def test_every_axis_is_mirrored_half_of_the_time(axis: int) -> None:
     augmentation = POLICIES["light"]((4, 4, 4), ())
     augmentation.spatial.p_rot_per_sample = augmentation.spatial.p_scale_per_sample = 0
-    augmentation = dataclasses.replace(augmentation, intensity=augmentation.intensity[-1:])
+    augmentation = dataclasses.replace(augmentation, intensity=())
     ramp = np.indices(augmentation.initial_patch_size)[axis].astype(np.int16)
     batch = np.broadcast_to(ramp, (200, 1, *ramp.shape)).copy()
     image, label = seeded(augmentation, batch.astype(np.float32), batch, 0)
@@ -245,3 +245,23 @@ def test_the_batch_given_is_not_changed(name: str) -> None:
 def test_an_unknown_policy_is_an_error_that_names_the_nearest() -> None:
     with pytest.raises(RequestError, match="Did you mean 'light'"):
         POLICIES.find("ligth")
+
+
+@pytest.mark.parametrize(
+    ("patch", "side_axis", "turns"),
+    [
+        # Slices are turned all the way round, unless that would turn left into right.
+        ((16, 14), None, np.pi),
+        ((16, 14), 1, np.pi / 6),
+        ((4, 16, 20), 2, np.pi / 6),
+        ((4, 16, 20), 0, np.pi),  # left and right lie in different slices
+        ((12, 16, 14), 2, np.pi / 6),
+    ],
+)
+def test_sides_are_not_turned_into_each_other(patch: tuple[int, ...], side_axis: int | None, turns: float) -> None:
+    policy = nnunet_policy(patch, ())
+    before = policy.spatial.angle_x
+    changed = policy.with_mirroring(Mirroring(axes=(0,), side_axis=side_axis))
+    assert changed.spatial.angle_x == pytest.approx((-turns, turns))
+    assert changed.mirror_axes == (0,)
+    assert policy.spatial.angle_x == before

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from autounet.geometry import Shape3
 from autounet.labels import LabelClass, LabelSchema
+from autounet.laterality import Laterality, LateralityMode
 from autounet.models.folder import ModelRecord
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.plans import ChannelPlan, Configuration, IntensityStatistics, NetworkPlan, Plan
@@ -34,6 +35,8 @@ def make_record(
     mirror_axes: tuple[int, ...] = (),
     num_channels: int = 1,
     file_ending: str = ".nii.gz",
+    laterality: Laterality | None = None,
+    mode: LateralityMode = "swap",
 ) -> ModelRecord:
     """A plan without normalisation for a network of two stages, trained on fold 0."""
     dims = len(patch)
@@ -66,8 +69,10 @@ def make_record(
         median_shape=(8, 8, 8),
         configurations={configuration.name: configuration},
         decisions=(),
+        laterality=laterality,
     )
-    return ModelRecord(plan=plan, configuration=configuration, fold=0, mirror_axes=mirror_axes, config=TrainConfig())
+    config = TrainConfig(laterality=mode)
+    return ModelRecord(plan=plan, configuration=configuration, fold=0, mirror_axes=mirror_axes, config=config)
 
 
 class PointWise(SegmentationNetwork):
@@ -98,6 +103,26 @@ class Ramp(PointWise):
         shape = [1] * x.ndim
         shape[self.axis + 2] = size
         return [x[:, :1] + torch.arange(size, dtype=x.dtype).view(shape)]
+
+
+class Sides(PointWise):
+    """Background, left and right by the place in the tile along its last axis, and by the image.
+
+    Of a tile mirrored along that axis it gives the mirrored logits, left and right exchanged.
+    """
+
+    def __init__(self, dims: int) -> None:
+        super().__init__(torch.zeros(3, 1), torch.zeros(3), dims)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        ramp = torch.linspace(-1, 1, x.shape[-1]).expand_as(x)
+        return [torch.cat([x, x - ramp, x + ramp], dim=1)]
+
+
+@pytest.fixture
+def sides() -> Callable[[int], Sides]:
+    """`sides(dims)`: one channel in, three logits out."""
+    return Sides
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from autounet.data.io import Image
 from autounet.errors import RequestError
 from autounet.geometry import Geometry, Shape3, Triple
 from autounet.inference.predictor import Predictor
+from autounet.labels import LabelClass, LabelSchema
+from autounet.laterality import Laterality, LateralityMode, mirroring
 from autounet.models.folder import ModelRecord, build_network, fold_folder, record_path, save_weights
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.training.precision import Precision
@@ -127,3 +129,58 @@ def test_a_fold_that_is_not_finished_is_refused(record: MakeRecord, tmp_path: Pa
     save_fold(tmp_path, record(), 1, finished=False)
     with pytest.raises(RequestError, match="no finished fold 1; finished: 0"):
         Predictor.load(tmp_path, folds=["0", "1"], device=CPU, precision=FLOAT32)
+
+
+SIDES = Laterality(axis=2, pairs=((1, 2),), confirmed=True)
+TWO = LabelSchema(classes=(LabelClass(name="eye_l", values=(1,)), LabelClass(name="eye_r", values=(2,))))
+
+
+@pytest.mark.parametrize(
+    ("mode", "patch", "axes", "swap_axis"),
+    [
+        ("swap", (8, 8, 8), (0, 1, 2), 2),
+        ("swap", (8, 8), (0, 1), 1),
+        ("no_flip", (8, 8, 8), (0, 1), None),
+        ("no_flip", (8, 8), (0,), None),
+        ("ignore", (8, 8, 8), (0, 1, 2), None),
+    ],
+)
+def test_prediction_minds_sides_as_training_did(
+    record: MakeRecord,
+    sides: Build,
+    mode: LateralityMode,
+    patch: tuple[int, ...],
+    axes: tuple[int, ...],
+    swap_axis: int | None,
+) -> None:
+    dims = len(patch)
+    stored = mirroring(SIDES, mode, tuple(range(dims)), dims).axes
+    model = record(patch, labels=TWO, mirror_axes=stored, laterality=SIDES, mode=mode)
+    window = predictor_of(model, sides(dims)).window
+    assert (window.mirror_axes, window.swap_axis) == (axes, swap_axis)
+    if swap_axis is not None:
+        assert window.swapped_channels == (0, 2, 1)
+    image = np.random.default_rng(0).random((1, 9, 8, 8)).astype(np.float32)
+    with_mirrors = predictor_of(model, sides(dims)).logits(image)
+    plain = predictor_of(model, sides(dims), mirror=False).logits(image)
+    assert np.allclose(with_mirrors, plain, atol=1e-5) == (mode != "ignore")
+
+
+def test_folds_that_were_mirrored_differently_share_what_they_have_in_common(
+    record: MakeRecord, tmp_path: Path
+) -> None:
+    for fold, (mode, axes) in enumerate([("swap", (0, 1, 2)), ("ignore", (0, 1, 2)), ("no_flip", (0, 1))]):
+        model = record(labels=TWO, mirror_axes=axes, laterality=SIDES, mode=mode)
+        save_fold(tmp_path, model, fold)
+    windows = {
+        folds: Predictor.load(tmp_path, folds=folds, device=CPU, precision=FLOAT32).window
+        for folds in [("0",), ("0", "1"), ("0", "2"), ("1",), ("2", "1")]
+    }
+    assert windows["0",].swap_axis == 2
+    assert {folds: window.mirror_axes for folds, window in windows.items()} == {
+        ("0",): (0, 1, 2),
+        ("0", "1"): (0, 1),
+        ("0", "2"): (0, 1),
+        ("1",): (0, 1, 2),
+        ("2", "1"): (0, 1),
+    }

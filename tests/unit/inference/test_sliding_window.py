@@ -157,3 +157,34 @@ def test_the_image_is_not_changed(point_wise: Build) -> None:
     kept = image.clone()
     window((8, 8, 8), (0, 1, 2)).logits((point_wise(3),), image)
     assert torch.equal(image, kept)
+
+
+class Table(SegmentationNetwork):
+    """Three logits a voxel that do not depend on the image: 10, 20 and 30, plus the place in the tile."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        place = torch.arange(x.shape[-1], dtype=x.dtype).expand_as(x)
+        return [torch.cat([10 + place, 20 + place, 30 + place], dim=1)]
+
+
+def test_logits_of_a_mirrored_tile_are_swapped_by_hand() -> None:
+    mirrored = SlidingWindow((1, 2), (1,), FLOAT32, swap_axis=1, swapped_channels=(0, 2, 1))
+    logits = mirrored.logits((Table(),), torch.zeros(1, 1, 1, 2))[:, 0, 0]
+    # As it is: 10 11, 20 21, 30 31. Mirrored back and swapped: 11 10, 31 30, 21 20.
+    torch.testing.assert_close(logits, torch.tensor([[10.5, 10.5], [25.5, 25.5], [25.5, 25.5]]))
+
+
+@pytest.mark.parametrize("tile", [(4, 6, 5), (6, 5)])
+def test_a_network_that_tells_sides_gives_the_same_with_and_without_mirrors(
+    sides: Build, tile: tuple[int, ...]
+) -> None:
+    dims = len(tile)
+    network, image = sides(dims), random_image(1, 7, 9, 8)
+    axes = tuple(range(dims))
+    mirrored = SlidingWindow(tile, axes, FLOAT32, swap_axis=dims - 1, swapped_channels=(0, 2, 1), batch_size=3)
+    plain = window(tile).logits((network,), image)
+    torch.testing.assert_close(mirrored.logits((network,), image), plain, rtol=1e-5, atol=1e-5)
+    # Left as they are, the logits of left and right become alike.
+    ignoring = window(tile, axes).logits((network,), image)
+    torch.testing.assert_close(ignoring[1], ignoring[2], rtol=1e-5, atol=1e-5)
+    assert (plain[1] - plain[2]).abs().max() > 0.5

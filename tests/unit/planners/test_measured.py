@@ -87,7 +87,7 @@ def test_no_batch_has_more_voxels_than_two_of_the_next_larger_patch(monkeypatch:
     assert found.topology.patch_size == (1, 1, 1)
     assert found.batch_size == 4
     assert "1 GiB hold 33 patches" in found.batch_reason
-    assert "4 have as many voxels as 2 of the next larger patch" in found.batch_reason
+    assert "4 hold no more voxels than 2 of the next larger patch" in found.batch_reason
 
 
 def test_a_requested_patch_may_be_alone_in_a_batch() -> None:

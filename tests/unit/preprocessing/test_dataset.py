@@ -44,9 +44,9 @@ def read_cases(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The images that are read from now on."""
     names: list[str] = []
 
-    def noting(paths: tuple[Path, ...]) -> object:
+    def noting(paths: tuple[Path, ...], num_channels: int | None = None) -> object:
         names.append(paths[0].name)
-        return read_image(paths)
+        return read_image(paths, num_channels)
 
     monkeypatch.setattr(module, "read_image", noting)
     return names

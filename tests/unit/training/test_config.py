@@ -17,6 +17,7 @@ def test_defaults_are_nnunets_recipe() -> None:
     assert (config.optimizer, config.learning_rate, config.momentum, config.weight_decay) == ("sgd", 0.01, 0.99, 3e-5)
     assert (config.schedule, config.gradient_clip, config.foreground_share) == ("poly", 12, 0.33)
     assert (config.loss, config.augmentation, config.deep_supervision) == ("dice_ce", "nnunet", True)
+    assert config.laterality == "swap"  # nnU-Net's would be "ignore"; it matters to left and right classes only
 
 
 def test_the_recipe_for_a_time_carries_the_time() -> None:
@@ -37,6 +38,7 @@ def test_the_recipe_for_a_time_carries_the_time() -> None:
         {"foreground_share": 1.1},
         {"seed": -1},
         {"optimizer": "lion"},
+        {"laterality": "flip"},
         {"schedule": "step"},
         {"precision": "float8"},
         {"gradient_clip": 0},

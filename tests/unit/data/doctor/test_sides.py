@@ -9,7 +9,7 @@ import pytest
 
 from autounet.data.description import DatasetDescription
 from autounet.data.doctor.case import CaseExam
-from autounet.data.doctor.sides import side_pairs, swapped_findings
+from autounet.data.doctor.sides import single_pairs, swapped_findings
 from autounet.errors import Severity
 from autounet.labels import LabelSchema
 
@@ -29,13 +29,13 @@ from autounet.labels import LabelSchema
 )
 def test_pairs(left: str, right: str) -> None:
     labels = LabelSchema.from_dataset_json({"background": 0, right: 1, "liver": 2, left: 3}, None, "test")
-    assert [(one.name, other.name) for one, other in side_pairs(labels)] == [(left, right)]
+    assert [(one.name, other.name) for one, other in single_pairs(labels)] == [(left, right)]
 
 
 @pytest.mark.parametrize("names", [("left", "liver"), ("kidney_left", "lung_right"), ("cleft", "bright"), ("l1", "l2")])
 def test_no_pairs(names: tuple[str, str]) -> None:
     labels = LabelSchema.from_dataset_json({"background": 0, names[0]: 1, names[1]: 2}, None, "test")
-    assert side_pairs(labels) == []
+    assert single_pairs(labels) == []
 
 
 def label(left_x: int, right_x: int) -> np.ndarray:
