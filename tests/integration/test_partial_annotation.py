@@ -16,8 +16,8 @@ from autounet.evaluation.summary import Summary
 from autounet.training.config import TrainConfig
 from autounet.workspace import Workspace
 
-NUM_CASES, NUM_TEST = 4, 2
-STEPS = TrainConfig.for_clock(1).model_copy(update={"max_seconds": None, "num_epochs": 2, "steps_per_epoch": 75})
+NUM_LIVER, NUM_SPLEEN, NUM_TEST = 6, 2, 2
+STEPS = TrainConfig.for_clock(1).model_copy(update={"max_seconds": None, "num_epochs": 2, "steps_per_epoch": 100})
 
 
 def volume(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,11 +46,11 @@ def describe(folder: Path, labels: dict[str, int]) -> None:
 def workspace(tmp_path: Path) -> Workspace:
     """A dataset of livers and one of spleens, each with the value 1 for its class."""
     workspace = Workspace.at(tmp_path)
-    for number, (name, value) in enumerate((("Liver", 1), ("Spleen", 2)), start=1):
+    for number, (name, num_cases) in enumerate((("Liver", NUM_LIVER), ("Spleen", NUM_SPLEEN)), start=1):
         folder = workspace.raw / f"Dataset00{number}_{name}"
-        for index in range(NUM_CASES):
+        for index in range(num_cases):
             image, label = volume(10 * number + index)
-            write(folder, "Tr", f"case{index}", image, (label == value).astype(np.uint8))
+            write(folder, "Tr", f"case{index}", image, (label == number).astype(np.uint8))
         describe(folder, {name.lower(): 1})
     return workspace
 
@@ -74,7 +74,7 @@ def test_both_classes_are_learned_from_cases_that_show_one_each(
     assert "annotated in Dataset001_Liver" in said
     assert "Next: autounet plan_and_preprocess -d 3" in said
     raw = RawDataset.load(workspace.raw / "Dataset003_Both")
-    assert [case.annotated for case in raw.cases] == [("liver",)] * NUM_CASES + [("spleen",)] * NUM_CASES
+    assert [case.annotated for case in raw.cases] == [("liver",)] * NUM_LIVER + [("spleen",)] * NUM_SPLEEN
 
     planned = pipeline.plan_and_preprocess(workspace, "3", configurations=["3d_fullres"], jobs=1)
     content = json.loads(planned.path.read_text())
@@ -93,8 +93,8 @@ def test_both_classes_are_learned_from_cases_that_show_one_each(
     for mean in summary.class_means.values():
         assert mean.num_scored == NUM_TEST
         assert mean.dice is not None
-        # Chance, the volume's share of the class, gives 0.15 or so; these steps give 0.80 and 0.83.
-        assert mean.dice > 0.6
+        # Where three of four cases call spleens background, a loss that believes them finds none: Dice 0.
+        assert mean.dice > 0.4
 
     again = tmp_path / "again"
     again.mkdir()
