@@ -1,4 +1,4 @@
-"""The verbs `autounet dataset create` and `autounet dataset convert_msd`: make a dataset of what people have."""
+"""The verbs of `autounet dataset`: `create`, `convert_msd` and `merge` make a dataset of what people have."""
 
 from __future__ import annotations
 
@@ -88,6 +88,40 @@ def convert_msd(
     its_number, its_name = task_name(task)
     folder = dataset_folder(chosen_workspace(workspace), name or its_name, its_number if number is None else number)
     _finish(understand_msd(task, folder), reporter, copy=copy, dry_run=dry_run, skip_unmatched=skip_unmatched)
+
+
+@dataset_app.command("merge")
+def merge(
+    datasets: Annotated[list[str], typer.Argument(help="Datasets: numbers, names or folders, two or more.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the merged dataset.", show_default=False)],
+    number: IdOption = None,
+    copy: CopyOption = False,
+    dry_run: DryRunOption = False,
+    jobs: JobsOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Make one dataset of several with the same channels, whose cases may have different classes annotated."""
+    from autounet.data.dataset import RawDataset
+    from autounet.data.draft import dataset_folder
+    from autounet.data.merge import understand_merge, write_merge
+    from autounet.parallel import available_cpus
+    from autounet.report.draft import merged_table
+
+    reporter, places = console_reporter(), chosen_workspace(workspace)
+    folders = [
+        Path(each) if (Path(each) / "dataset.json").is_file() else places.raw / places.find_dataset(each)
+        for each in datasets
+    ]
+    merged = understand_merge([RawDataset.load(each) for each in folders], dataset_folder(places, name, number))
+    reporter.console.print(merged_table(merged))
+    for remark in merged.remarks:
+        reporter.say(remark)
+    if dry_run:
+        reporter.say(f"Would be written to {merged.folder}; nothing was (--dry-run)")
+        return
+    write_merge(merged, copy=copy, jobs=jobs or available_cpus(), reporter=reporter)
+    reporter.say(f"Dataset: {merged.folder}")
+    reporter.say(f"Next: autounet plan_and_preprocess -d {int(merged.folder.name[7:10])}")
 
 
 def _finish(draft: Draft, reporter: ConsoleReporter, *, copy: bool, dry_run: bool, skip_unmatched: bool) -> None:

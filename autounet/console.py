@@ -84,7 +84,8 @@ def scores_table(summary: Summary, title: str) -> Table:
     """Mean scores of every class, and of the foreground."""
     table = Table(title=title, title_justify="left")
     table.add_column("class")
-    for name in ("Dice", "IoU", "cases", "empty", "lowest Dice in"):
+    partial = any(mean.num_not_annotated for mean in summary.class_means.values())
+    for name in ("Dice", "IoU", "cases", "empty", *(["not annotated"] if partial else []), "lowest Dice in"):
         table.add_column(name, justify="right" if name != "lowest Dice in" else "left")
     for name, mean in summary.class_means.items():
         table.add_row(
@@ -93,10 +94,11 @@ def scores_table(summary: Summary, title: str) -> Table:
             _number(mean.iou),
             str(mean.num_scored),
             str(mean.num_empty),
+            *([str(mean.num_not_annotated)] if partial else []),
             escape(mean.worst_case or "-"),
         )
     table.add_section()
-    table.add_row("foreground", _number(summary.foreground_dice), _number(summary.foreground_iou), "", "", "")
+    table.add_row("foreground", _number(summary.foreground_dice), _number(summary.foreground_iou))
     return table
 
 

@@ -45,8 +45,8 @@ class CaseFingerprint(Record):
         spacing_mm: Voxel size `(z, y, x)`.
         shape: Voxels `(z, y, x)` as read.
         shape_after_crop: Voxels after cropping to the box outside of which all channels are zero.
-        num_voxels: By class (or region), in the whole label map.
-        component_sizes: By class, voxels of its 26-connected components, largest first, at most 100.
+        num_voxels: By class (or region), in the whole label map; classes not annotated in the case are left out.
+        component_sizes: By class (likewise), voxels of its 26-connected components, largest first, at most 100.
         intensities: Of each channel, over the foreground inside the crop; empty where the case has no foreground.
         content_hash: Of the image's voxels, the same for the same image whatever its file is called.
         left_right_axis: The array axis, of `(z, y, x)`, nearest to the world's left-right axis, by the affine.
@@ -98,7 +98,10 @@ def known_fingerprint(path: Path, dataset: RawDataset) -> Fingerprint | None:
 def _state(dataset: RawDataset) -> str:
     paths = [path for case in dataset.cases for path in case.files if path]
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    content = json.dumps([_FORMAT, dataset.description.model_dump(mode="json"), files])
+    description = dataset.description
+    # Left out where it says nothing, so that fingerprints taken before there was such a thing stay good.
+    described = description.model_dump(mode="json", exclude=None if description.annotated else {"annotated"})
+    content = json.dumps([_FORMAT, described, files])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -176,6 +179,7 @@ def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
     assert checked.image is not None
     assert checked.label is not None
     image, label, labels = checked.image, checked.label, description.labels
+    known = labels.class_names if case.annotated is None else case.annotated
     box = nonzero_box(image.array)
     z, y, x = box.shape
     foreground = label[box.slices] > 0
@@ -191,9 +195,13 @@ def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
         shape=image.shape,
         shape_after_crop=(z, y, x),
         num_voxels={
-            entry.name: sum(checked.counts.get(value, 0) for value in entry.values) for entry in labels.classes
+            entry.name: sum(checked.counts.get(value, 0) for value in entry.values)
+            for entry in labels.classes
+            if entry.name in known
         },
-        component_sizes=_component_sizes(label, labels, boxes),
+        component_sizes={
+            name: sizes for name, sizes in _component_sizes(label, labels, boxes).items() if name in known
+        },
         intensities=tuple(map(_statistics, values, samples)) if values.size else (),
         content_hash=digest(image.array),
         left_right_axis=axis,

@@ -6,6 +6,8 @@ Rules: nnU-Net v2's dataset format (`documentation/dataset_format.md`, `region_b
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
@@ -138,6 +140,20 @@ class LabelSchema(Record):
     def class_names(self) -> tuple[str, ...]:
         """Names of the foreground classes."""
         return tuple(entry.name for entry in self.classes)
+
+    def class_indices(self, names: Collection[str]) -> tuple[int, ...]:
+        """Places of the named classes, ascending."""
+        return tuple(index for index, name in enumerate(self.class_names) if name in names)
+
+    def classes_but(self, names: Collection[str] | None) -> tuple[str, ...]:
+        """The classes that are not named; none where `names` is `None`, which stands for all."""
+        return () if names is None else tuple(name for name in self.class_names if name not in names)
+
+    def values_not_of(self, names: Collection[str]) -> tuple[int, ...]:
+        """Foreground values that say nothing of the named classes, ascending: of no region among them, say."""
+        told = {value for entry in self.classes if entry.name in names for value in entry.values}
+        others = {value for entry in self.classes for value in entry.values}
+        return tuple(sorted(others - told))
 
     @property
     def declared_values(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -127,6 +127,12 @@ def swapped_values(labels: LabelSchema, pairs: Sequence[tuple[LabelClass, LabelC
         if found[value] != value and (found[value], value) not in chosen:
             chosen.append((value, found[value]))
     return tuple(chosen)
+
+
+def is_one_sided(labels: LabelSchema, pairs: ValuePairs, annotated: Collection[str]) -> bool:
+    """Whether of some pair one class was annotated and the other was not: swapped, their labels would be wrong."""
+    known = {value for entry in labels.classes if entry.name in annotated for value in entry.values}
+    return any((left in known) != (right in known) for left, right in pairs)
 
 
 def swapped_channels(labels: LabelSchema, pairs: ValuePairs) -> tuple[int, ...]:

@@ -104,7 +104,9 @@ def prepare_dataset(
 def recipe(case: RawCase, plan: Plan, configuration: Configuration) -> str:
     """A hash of everything that a prepared case depends on: the plan's part in it and the raw files' state."""
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.files if path]
-    return _digest([*_ingredients(plan, configuration), files])
+    # Only where it says something, so that cases prepared before there was such a thing stay good.
+    annotated = [] if case.annotated is None else [case.annotated]
+    return _digest([*_ingredients(plan, configuration), files, *annotated])
 
 
 def _ingredients(plan: Plan, configuration: Configuration) -> list[Any]:
@@ -141,6 +143,7 @@ def _sample(mask: npt.NDArray[np.bool_], generator: np.random.Generator) -> npt.
 def _prepare_one(task: _Task, plan: Plan, folder: Path) -> None:
     case = task.case
     assert case.label is not None, "training cases were checked to have labels"
+    annotated = None if case.annotated is None else plan.labels.class_indices(case.annotated)
     image, (label, _) = read_image(case.images, len(plan.channels)), read_label(case.label)
     for configuration in task.configurations:
         try:
@@ -150,4 +153,4 @@ def _prepare_one(task: _Task, plan: Plan, folder: Path) -> None:
         assert prepared.label is not None
         locations = class_locations(prepared.label, plan.labels)
         store = store_for(folder, plan, configuration)
-        store.save(case.name, prepared, locations, recipe(case, plan, configuration))
+        store.save(case.name, prepared, locations, recipe(case, plan, configuration), annotated)

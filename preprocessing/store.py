@@ -33,11 +33,13 @@ class StoredCase(Record):
     Attributes:
         recipe: Hash of all that the case was made from; another one means that it must be made again.
         properties: How to go back to the raw case.
+        annotated: Indices of the classes that were annotated in the case; `None` for all.
     """
 
     name: str
     recipe: str
     properties: CaseProperties
+    annotated: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,14 @@ class PreparedStore:
         except RequestError:
             return False
 
-    def save(self, name: str, case: PreparedCase, locations: ClassLocations, recipe: str) -> None:
+    def save(
+        self,
+        name: str,
+        case: PreparedCase,
+        locations: ClassLocations,
+        recipe: str,
+        annotated: tuple[int, ...] | None = None,
+    ) -> None:
         """Write a case; its record last."""
         assert case.label is not None
         # Without this, an interruption would leave the old record beside new arrays.
@@ -86,7 +95,8 @@ class PreparedStore:
             if locations.annotated is not None:
                 arrays["annotated"] = locations.annotated
             np.savez(partial, **arrays)  # type: ignore[arg-type]
-        StoredCase(name=name, recipe=recipe, properties=case.properties).write(self.folder / f"{name}.json")
+        record = StoredCase(name=name, recipe=recipe, properties=case.properties, annotated=annotated)
+        record.write(self.folder / f"{name}.json")
 
     def record(self, name: str) -> StoredCase:
         """The record of a case.

@@ -16,7 +16,7 @@ from typing import Any
 from autounet.data.description import DatasetDescription, read_dataset_json
 from autounet.data.io import DICOM_ENDING, is_there, known_ending, label_ending
 from autounet.errors import DataError, Problem, RequestError, Severity
-from autounet.records import Record
+from autounet.records import Record, nearest
 
 _CHANNEL_DIGITS = 4
 
@@ -28,11 +28,13 @@ class RawCase(Record):
         name: The case's identifier.
         images: One file per channel, or a single file that holds all channels.
         label: The reference; `None` for prediction.
+        annotated: Names of the classes that were annotated in it; `None` for all.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
+    annotated: tuple[str, ...] | None = None
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -89,7 +91,12 @@ class RawDataset(Record):
                     severity=Severity.REPAIRABLE,
                 )
             )
-        whole = tuple(case for case in cases if all(path is not None and is_there(path) for path in case.files))
+        problems += _unknown_annotated(folder, description, {case.name for case in cases})
+        whole = tuple(
+            case.model_copy(update={"annotated": description.annotated_in(case.name)})
+            for case in cases
+            if all(path is not None and is_there(path) for path in case.files)
+        )
         return cls(folder=folder, description=description, cases=whole), problems
 
 
@@ -203,6 +210,23 @@ def _dead_links(cases: Sequence[RawCase]) -> list[Problem]:
         for case in cases
         for path in case.files
         if path is not None and not is_there(path)
+    ]
+
+
+def _unknown_annotated(folder: Path, description: DatasetDescription, names: set[str]) -> list[Problem]:
+    """Cases under 'annotated' that are neither training nor test cases."""
+    unknown = sorted(set(description.annotated) - names)
+    ending = label_ending(description.file_ending)
+    tests = folder / "labelsTs"
+    return [
+        Problem(
+            case=name,
+            file="dataset.json",
+            what=f"'annotated' lists '{name}', which is no case.{nearest(name, sorted(names))}",
+            remedy="correct the name, or remove the entry",
+        )
+        for name in unknown
+        if not (tests / f"{name}{ending}").is_file()
     ]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from autounet.data.annotation import read_annotated
 from autounet.data.io import READERS, reader_for
 from autounet.errors import RequestError
 from autounet.labels import LabelSchema
@@ -24,6 +25,7 @@ class DatasetDescription(Record):
         labels: What label values mean.
         file_ending: Of images, labels and predictions, for example `.nii.gz`.
         num_training: Cases as declared; `None` where the file does not tell.
+        annotated: Classes that were annotated in a case, in the order of `labels`; cases not listed have all.
     """
 
     name: str
@@ -31,11 +33,21 @@ class DatasetDescription(Record):
     labels: LabelSchema
     file_ending: str
     num_training: int | None = None
+    annotated: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @property
     def num_channels(self) -> int:
         """Input channels."""
         return len(self.channel_names)
+
+    def annotated_in(self, case: str) -> tuple[str, ...] | None:
+        """The classes that were annotated in a case; `None` for all of them."""
+        names = self.annotated.get(case)
+        return None if names == self.labels.class_names else names
+
+    def is_annotated(self, case: str, class_name: str) -> bool:
+        """Whether a class was annotated in a case."""
+        return class_name in self.annotated.get(case, self.labels.class_names)
 
     @classmethod
     def load(cls, folder: Path) -> DatasetDescription:
@@ -65,11 +77,18 @@ class DatasetDescription(Record):
             labels=labels,
             file_ending=ending,
             num_training=_num_training(content, source),
+            annotated=read_annotated(content.get("annotated"), labels, source),
         )
 
 
 def write_dataset_json(
-    folder: Path, *, labels: LabelSchema, channel_names: Sequence[str], file_ending: str, num_training: int = 0
+    folder: Path,
+    *,
+    labels: LabelSchema,
+    channel_names: Sequence[str],
+    file_ending: str,
+    num_training: int = 0,
+    annotated: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write a `dataset.json` beside label files, so that whoever reads them knows what the values mean."""
     values: dict[str, int | list[int]] = {"background": 0}
@@ -86,6 +105,8 @@ def write_dataset_json(
     }
     if labels.region_order is not None:
         content["regions_class_order"] = list(labels.region_order)
+    if annotated:
+        content["annotated"] = {case: list(names) for case, names in annotated.items()}
     write_text_atomically(folder / "dataset.json", json.dumps(content, indent=2) + "\n")
 
 

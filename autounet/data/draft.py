@@ -124,13 +124,23 @@ def write_draft(draft: Draft, *, copy: bool) -> None:
 
 
 def _place_case(root: Path, part: str, case: SourceCase, file_ending: str, *, copy: bool) -> None:
+    place_images(root / f"images{part}", case, file_ending, copy=copy)
+    if case.label is not None:
+        place_label(root / f"labels{part}", case, file_ending, copy=copy)
+
+
+def place_images(folder: Path, case: SourceCase, file_ending: str, *, copy: bool) -> None:
+    """Link or copy the images of a case into a folder, under its name."""
     for index, image in enumerate(case.images):
         # A folder of DICOM slices is called as a file would be, but has no ending.
         ending = "" if image.is_dir() and known_ending(image.name) is None else file_ending
-        _place(image, root / f"images{part}", f"{case.name}_{index:04d}", ending, copy=copy)
-    if case.label is None:
-        return
-    ending, folder = label_ending(file_ending), root / f"labels{part}"
+        _place(image, folder, f"{case.name}_{index:04d}", ending, copy=copy)
+
+
+def place_label(folder: Path, case: SourceCase, file_ending: str, *, copy: bool) -> None:
+    """Link or copy the label of a case, or write it anew where its format does not go with the images'."""
+    assert case.label is not None
+    ending = label_ending(file_ending)
     if known_ending(case.label.name) == ending:
         _place(case.label, folder, case.name, ending, copy=copy)
     else:

@@ -63,7 +63,7 @@ def check_case(case: RawCase, description: DatasetDescription) -> CheckedCase:
     else:
         counts = value_counts(label)
         problems += (
-            value_problems(case, case.label, counts, description)
+            label_problems(case, case.label, counts, description)
             if image is None
             else case_problems(case, image, label, label_geometry, counts, description)
         )
@@ -95,7 +95,7 @@ def case_problems(
     return [
         *_image_problems(case, image, description),
         *_place_problems(case, path, image, label, label_geometry),
-        *value_problems(case, path, counts, description),
+        *label_problems(case, path, counts, description),
     ]
 
 
@@ -161,6 +161,14 @@ def _finite_problems(case: RawCase, image: Image) -> list[Problem]:
     return problems
 
 
+def label_problems(case: RawCase, path: Path, counts: dict[int, int], description: DatasetDescription) -> list[Problem]:
+    """What is wrong with the values of a label file."""
+    return [
+        *value_problems(case, path, counts, description),
+        *annotation_problems(case, path, counts, description),
+    ]
+
+
 def value_problems(case: RawCase, path: Path, counts: dict[int, int], description: DatasetDescription) -> list[Problem]:
     """Whether a label file holds only values that `dataset.json` declares."""
     declared = description.labels.declared_values
@@ -179,6 +187,23 @@ def reading_problem(case: RawCase, error: RequestError, path: Path) -> Problem:
     if isinstance(error, FileError):
         return Problem(case.name, short_path(error.path), error.what, error.remedy)
     return Problem(case.name, short_path(path), str(error), "correct the file")
+
+
+def annotation_problems(
+    case: RawCase, path: Path, counts: dict[int, int], description: DatasetDescription
+) -> list[Problem]:
+    """Whether a label file holds classes that are said not to be annotated in the case."""
+    if case.annotated is None:
+        return []
+    labels = description.labels
+    found = {value: counts[value] for value in labels.values_not_of(case.annotated) if counts.get(value)}
+    if not found:
+        return []
+    names = {value: next(entry.name for entry in labels.classes if value in entry.values) for value in found}
+    shown = ", ".join(f"{names[value]} ({value}, {count} voxels)" for value, count in found.items())
+    what = f"holds {shown}, but 'annotated' lists only {', '.join(case.annotated)} for the case"
+    remedy = "list the class under 'annotated' if all of it is drawn; otherwise set these voxels to 0"
+    return [Problem(case.name, short_path(path), what, remedy)]
 
 
 def _listed(values: Sequence[int]) -> str:

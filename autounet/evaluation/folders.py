@@ -77,14 +77,21 @@ def evaluate_folders(
     if problems:
         raise DataError(f"{prediction_dir} against {reference_dir}", sorted(problems, key=lambda item: item.case))
     schema = schema or _schema_of_values(list(found.values()), reference_dir)
-    return summarize(
-        CaseScores(
-            case=pair.case,
-            reference=str(pair.reference),
-            prediction=str(pair.prediction),
-            classes=score_confusion(counts, schema),
-        )
-        for pair, counts in found.items()
+    return summarize(_scores(pair, counts, schema, description) for pair, counts in found.items())
+
+
+def _scores(pair: _Pair, counts: Confusion, schema: LabelSchema, description: DatasetDescription | None) -> CaseScores:
+    """The scores of a pair, of the classes that the `dataset.json` says were annotated in it."""
+    annotated = None
+    # Under a schema of the caller's own, names may mean something else.
+    if description is not None and set(schema.class_names) <= set(description.labels.class_names):
+        annotated = description.annotated_in(pair.case)
+    return CaseScores(
+        case=pair.case,
+        reference=str(pair.reference),
+        prediction=str(pair.prediction),
+        classes=score_confusion(counts, schema, annotated),
+        not_annotated=schema.classes_but(annotated),
     )
 
 

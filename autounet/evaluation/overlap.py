@@ -6,6 +6,7 @@ are sums over that matrix, so that thirty classes cost no more than one.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,13 +120,23 @@ def confusion(reference: Array, prediction: Array) -> Confusion:
     return Confusion(values=values[present], matrix=matrix[np.ix_(present, present)].astype(np.int64))
 
 
-def score_confusion(pairs: Confusion, labels: LabelSchema) -> dict[str, ClassScore]:
-    """Scores of every class of the schema, by name; voxels that the reference marks as ignored do not count."""
+def score_confusion(
+    pairs: Confusion, labels: LabelSchema, annotated_classes: Collection[str] | None = None
+) -> dict[str, ClassScore]:
+    """Scores by class; voxels that the reference marks as ignored do not count.
+
+    Args:
+        pairs: Counts of the pairs of values.
+        labels: What the values mean.
+        annotated_classes: Classes that the reference shows wherever they are; others have no score. `None` for all.
+    """
     annotated = labels.annotated_mask(pairs.values)
     matrix = pairs.matrix if annotated is None else pairs.matrix * annotated[:, None]
     total = int(matrix.sum())
     scores = {}
     for index, name in enumerate(labels.class_names):
+        if annotated_classes is not None and name not in annotated_classes:
+            continue
         # The schema is asked about the values as if they were a label map, so regions need no case of their own.
         mask = labels.class_mask(pairs.values, index)
         tp = int(matrix[np.ix_(mask, mask)].sum())
@@ -135,16 +146,19 @@ def score_confusion(pairs: Confusion, labels: LabelSchema) -> dict[str, ClassSco
     return scores
 
 
-def score_case(reference: Array, prediction: Array, labels: LabelSchema) -> dict[str, ClassScore]:
+def score_case(
+    reference: Array, prediction: Array, labels: LabelSchema, annotated_classes: Collection[str] | None = None
+) -> dict[str, ClassScore]:
     """Scores of every class of one case, by name.
 
     Args:
         reference: `(Z, Y, X)` label values; voxels of the schema's ignore value do not count.
         prediction: `(Z, Y, X)` label values.
         labels: What the values mean; classes may be regions, which unite several values.
+        annotated_classes: Classes that were annotated in the case; `None` for all.
 
     Returns:
-        A score for each foreground class, in the order of the schema.
+        A score for each annotated foreground class, in the order of the schema.
 
     Raises:
         RequestError: The shapes differ.
@@ -156,4 +170,4 @@ def score_case(reference: Array, prediction: Array, labels: LabelSchema) -> dict
         >>> score_case(np.array([[[1, 1, 0, 0]]]), np.array([[[1, 0, 0, 0]]]), labels)["liver"].iou
         0.5
     """
-    return score_confusion(confusion(reference, prediction), labels)
+    return score_confusion(confusion(reference, prediction), labels, annotated_classes)

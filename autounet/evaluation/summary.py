@@ -19,12 +19,14 @@ class CaseScores(Record):
         reference: The reference's file, or an empty string if there is none.
         prediction: The prediction's file, or an empty string if there is none.
         classes: Class name to score.
+        not_annotated: Classes that the reference says nothing of; they have no score here.
     """
 
     case: str
     reference: str
     prediction: str
     classes: dict[str, ClassScore]
+    not_annotated: tuple[str, ...] = ()
 
 
 class ClassMean(Record):
@@ -38,6 +40,7 @@ class ClassMean(Record):
         num_missed: Of the scored ones, cases whose reference shows the class and whose prediction does not.
         num_spurious: Of the scored ones, cases whose prediction shows the class and whose reference does not.
         worst_case: Case of the lowest Dice; `None` if no case has a value.
+        num_not_annotated: Cases whose reference says nothing of the class; they are in none of the other counts.
     """
 
     dice: float | None
@@ -47,6 +50,7 @@ class ClassMean(Record):
     num_missed: int
     num_spurious: int
     worst_case: str | None
+    num_not_annotated: int = 0
 
 
 class Summary(Record):
@@ -72,7 +76,9 @@ class Summary(Record):
 def summarize(cases: Iterable[CaseScores]) -> Summary:
     """Average the cases' scores, class by class; the cases are put in the order of their names."""
     ordered = tuple(sorted(cases, key=lambda case: case.case))
-    names = dict.fromkeys(name for case in ordered for name in case.classes)
+    # Cases that lack no class come first, for they have them in the order of the schema.
+    whole_first = sorted(ordered, key=lambda case: len(case.not_annotated))
+    names = dict.fromkeys(name for case in whole_first for name in (*case.classes, *case.not_annotated))
     means = {name: _class_mean(name, ordered) for name in names}
     return Summary(
         num_cases=len(ordered),
@@ -121,6 +127,7 @@ def _class_mean(name: str, cases: Sequence[CaseScores]) -> ClassMean:
         num_missed=sum(score.num_reference > 0 and score.num_predicted == 0 for _, score in scores),
         num_spurious=sum(score.num_predicted > 0 and score.num_reference == 0 for _, score in scores),
         worst_case=min(ranked)[1] if ranked else None,
+        num_not_annotated=sum(name in case.not_annotated for case in cases),
     )
 
 

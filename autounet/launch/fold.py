@@ -16,7 +16,7 @@ from autounet.data.splits import Split
 from autounet.errors import RequestError
 from autounet.evaluation.summary import Summary
 from autounet.inference.predictor import Predictor
-from autounet.laterality import Mirroring, mirroring
+from autounet.laterality import Mirroring, is_one_sided, mirroring
 from autounet.launch.timing import with_time
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
 from autounet.losses import LOSSES
@@ -114,7 +114,7 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary:
 
 def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRecord:
     """Size the configuration to the time given, tell what is coming, and record it."""
-    config = run.config
+    config = _minding_annotation(run, reporter)
     configuration = with_time(run.plan, run.configuration, config, run.device, precision)
     assert configuration.time is not None
     for change in configuration.time.changes:
@@ -131,6 +131,18 @@ def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRe
         mirror_axes=augmentation.mirror_axes,
         config=config,
     )
+
+
+def _minding_annotation(run: FoldRun, reporter: Reporter) -> TrainConfig:
+    """The configuration; without swaps of left and right where cases annotate one side only."""
+    laterality, config = run.plan.laterality, run.config
+    if laterality is None or config.laterality != "swap":
+        return config
+    known = [run.cases[name].annotated for name in run.split.train]
+    if not any(is_one_sided(run.plan.labels, laterality.pairs, names) for names in known if names is not None):
+        return config
+    reporter.say("some cases annotate one of a left and a right class only, so the left-right axis is not mirrored")
+    return config.model_copy(update={"laterality": "no_flip"})
 
 
 def _augmentation(

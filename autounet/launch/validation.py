@@ -99,7 +99,9 @@ class HandfulValidation:
         scores = [self._score(name) for name in names]
         classes = self._predictor.plan.labels.class_names
         return Validation(
-            class_dice=tuple(mean_of_known([score[name].dice for score in scores]) for name in classes),
+            class_dice=tuple(
+                mean_of_known([score[name].dice for score in scores if name in score]) for name in classes
+            ),
             num_cases=len(names),
         )
 
@@ -107,7 +109,9 @@ class HandfulValidation:
         labels = self._predictor.plan.labels
         image, label = self._store.load(name)
         logits = self._predictor.logits(image.astype(np.float32))
-        return score_case(np.maximum(label[0], 0), labels.segmentation(logits), labels)
+        indices = self._store.record(name).annotated
+        annotated = None if indices is None else [labels.class_names[index] for index in indices]
+        return score_case(np.maximum(label[0], 0), labels.segmentation(logits), labels, annotated)
 
 
 def validate_fold(predictor: Predictor, cases: Sequence[RawCase], folder: Path, reporter: Reporter = SILENT) -> Summary:
@@ -127,8 +131,15 @@ def validate_fold(predictor: Predictor, cases: Sequence[RawCase], folder: Path, 
         prediction = predictor.predict(image)
         path = folder / f"{case.name}{label_ending(plan.file_ending)}"
         write_label(path, prediction, image.geometry)
-        classes = score_case(read_label(case.label)[0], prediction, plan.labels)
-        scores.append(CaseScores(case=case.name, reference=str(case.label), prediction=str(path), classes=classes))
+        scores.append(
+            CaseScores(
+                case=case.name,
+                reference=str(case.label),
+                prediction=str(path),
+                classes=score_case(read_label(case.label)[0], prediction, plan.labels, case.annotated),
+                not_annotated=plan.labels.classes_but(case.annotated),
+            )
+        )
     summary = summarize(scores)
     write_summary(summary, folder / "scores.json")
     return summary

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from autounet.labels import LabelSchema
 from autounet.losses.functional import (
+    at_least_single,
     binary_cross_entropy_loss,
     cross_entropy_loss,
+    marginal_logits,
     one_hot,
     soft_dice_loss,
 )
@@ -21,15 +23,21 @@ _IGNORE_INDEX = -100
 class SegmentationLoss(nn.Module):
     """Base of the losses: logits `(B, K, *spatial)` and a label map `(B, *spatial)` to a scalar."""
 
-    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """The loss; `label` holds the dataset's values, -1 outside the body (background to a loss)."""
+    def forward(self, logits: Tensor, label: Tensor, annotated: Tensor | None = None) -> Tensor:
+        """The loss; `label` holds the dataset's values, -1 outside the body (background to a loss).
+
+        `annotated` `(B, num_classes)` bool tells which classes, in the order of the label schema, were annotated in
+        which sample; `None` where all were. A class that was not annotated adds nothing: where it may be, the label
+        says background, and the loss is the same whichever of the two the network finds there.
+        """
         raise NotImplementedError
 
 
 class DiceCrossEntropy(SegmentationLoss):
     """Soft Dice of the foreground plus cross-entropy, one to one: nnU-Net's loss (its `compound_losses.py`).
 
-    Regions use sigmoids: binary cross-entropy and Dice of every region.
+    Regions use sigmoids: binary cross-entropy and Dice of every region. Classes that were not annotated are united
+    with background (`marginal_logits`); regions that were not are left out.
 
     Args:
         labels: What the values mean.
@@ -41,20 +49,26 @@ class DiceCrossEntropy(SegmentationLoss):
         self.labels = labels
         self.batch_dice = batch_dice
 
-    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, label: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Dice plus cross-entropy; see the class."""
         label = label.long().clamp_min(0)
         counts = None if self.labels.ignore_value is None else label != self.labels.ignore_value
         mask = None if counts is None else counts.unsqueeze(1)
         if self.labels.has_regions:
             target = self._region_targets(label)
-            dice = soft_dice_loss(logits.float().sigmoid(), target, mask, pool_batch=self.batch_dice)
-            return dice + binary_cross_entropy_loss(logits, target, mask)
+            dice = soft_dice_loss(
+                at_least_single(logits).sigmoid(), target, mask, annotated, pool_batch=self.batch_dice
+            )
+            return dice + binary_cross_entropy_loss(logits, target, mask, annotated)
         index = self._class_index(label)
+        if annotated is not None:
+            annotated = annotated[:, self._class_of_output(annotated.device)]
+            logits = marginal_logits(at_least_single(logits), annotated)
+            index = _background_where_not_annotated(index, annotated)
         foreground = one_hot(index - 1, self.labels.num_classes)
         index = index if counts is None else torch.where(counts, index, _IGNORE_INDEX)
-        probabilities = logits.float().softmax(dim=1)[:, 1:]
-        dice = soft_dice_loss(probabilities, foreground, mask, pool_batch=self.batch_dice)
+        probabilities = at_least_single(logits).softmax(dim=1)[:, 1:]
+        dice = soft_dice_loss(probabilities, foreground, mask, annotated, pool_batch=self.batch_dice)
         return dice + cross_entropy_loss(logits, index, _IGNORE_INDEX)
 
     def _class_index(self, label: Tensor) -> Tensor:
@@ -65,6 +79,11 @@ class DiceCrossEntropy(SegmentationLoss):
         index = torch.zeros(max(self.labels.declared_values) + 1, dtype=torch.long, device=label.device)
         index[list(values)] = torch.arange(len(values), device=label.device)
         return index[label]
+
+    def _class_of_output(self, device: torch.device) -> Tensor:
+        """For each output but background, the class in the order of the schema."""
+        values = [entry.values[0] for entry in self.labels.classes]
+        return torch.tensor([values.index(value) for value in self.labels.output_values[1:]], device=device)
 
     def _region_targets(self, label: Tensor) -> Tensor:
         regions = [torch.isin(label, torch.tensor(entry.values, device=label.device)) for entry in self.labels.classes]
@@ -88,13 +107,24 @@ class DeepSupervision(nn.Module):
         self.output_strides = [tuple(stride) for stride in output_strides]
         self.weights = deep_supervision_weights(len(self.output_strides))
 
-    def forward(self, outputs: Sequence[Tensor], label: Tensor) -> Tensor:
-        """Weighted sum over the outputs, the finest first; `label` is `(B, *spatial)` at full resolution."""
+    def forward(self, outputs: Sequence[Tensor], label: Tensor, annotated: Tensor | None = None) -> Tensor:
+        """Weighted sum over the outputs, the finest first; `label` is `(B, *spatial)` at full resolution.
+
+        `annotated` is handed on (`SegmentationLoss.forward`).
+        """
         total = torch.zeros((), device=label.device)
         for logits, stride, weight in zip(outputs, self.output_strides, self.weights, strict=False):
             if weight > 0:
-                total = total + weight * self.loss(logits, label[_centres(stride)])
+                total = total + weight * self.loss(logits, label[_centres(stride)], annotated)
         return total
+
+
+def _background_where_not_annotated(index: Tensor, annotated: Tensor) -> Tensor:
+    """Output channels `(B, *spatial)`, 0 for those of the classes that `annotated` `(B, K)` leaves out."""
+    outputs = torch.arange(1, annotated.shape[1] + 1, device=index.device) * annotated
+    kept = torch.cat([torch.zeros_like(outputs[:, :1]), outputs], dim=1)
+    # Voxels to be ignored may lie beyond; what they become does not matter.
+    return kept.gather(1, index.clamp_max(annotated.shape[1]).flatten(1)).view_as(index)
 
 
 def deep_supervision_weights(num_outputs: int) -> list[float]:

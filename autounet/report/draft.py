@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autounet.data.draft import Draft
+from autounet.data.merge import Merge
 
 # Enough to see whether images and labels were paired as meant.
 _MAX_CASES = 8
@@ -42,4 +43,23 @@ def cases_table(draft: Draft) -> Table:
         table.add_row(Text(case.name), *(Text(path.name) for path in case.images), Text(label))
     if len(draft.cases) > _MAX_CASES:
         table.add_row(f"and {len(draft.cases) - _MAX_CASES} more")
+    return table
+
+
+def merged_table(merge: Merge) -> Table:
+    """The classes of a merged dataset, and in how many cases of each source they were annotated."""
+    table = Table(title=f"{merge.folder.name}, {merge.file_ending}, {len(merge.cases)} cases", title_justify="left")
+    for column in ("label", "name"):
+        table.add_column(column)
+    for source in merge.sources:
+        table.add_column(Text(f"annotated in {source.description.name}", overflow="fold"), justify="right")
+    for entry in merge.labels.classes:
+        counts = [0] * len(merge.sources)
+        for case in merge.cases:
+            counts[case.dataset] += entry.name in case.annotated
+        totals = (str(len(source.cases)) for source in merge.sources)
+        cells = (f"{count} of {total}" for count, total in zip(counts, totals, strict=True))
+        table.add_row(", ".join(map(str, entry.values)), Text(entry.name), *cells)
+    if merge.labels.ignore_value is not None:
+        table.add_row(str(merge.labels.ignore_value), "ignore")
     return table

@@ -40,5 +40,6 @@ class SegmentationObjective:
         label = torch.from_numpy(batch.label).to(self.device, non_blocking=True)
         with self.precision.autocast(self.device):
             outputs = network(image)
-        result: Tensor = self.loss(outputs, label)
+        annotated = None if batch.annotated is None else torch.from_numpy(batch.annotated).to(self.device)
+        result: Tensor = self.loss(outputs, label, annotated)
         return result

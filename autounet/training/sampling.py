@@ -31,10 +31,13 @@ class PatchBatch:
     Attributes:
         image: `(B, C, *patch_size)` float32.
         label: `(B, *patch_size)` int16, the dataset's label values.
+        annotated: `(B, num_classes)`, which classes were annotated in the patch's case; `None` where all were, so
+            that the usual loss costs no more.
     """
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.int16]
+    annotated: npt.NDArray[np.bool_] | None = None
 
 
 class CaseCache:
@@ -51,7 +54,8 @@ class CaseCache:
         self.names = tuple(names)
         self._images = {name: store.image(name) for name in names}
         self._labels = {name: store.label(name) for name in names}
-        self._locations = {name: store.locations(name) for name in names}
+        self._annotated = {name: store.record(name).annotated for name in names}
+        self._locations = {name: _annotated_only(store.locations(name), self._annotated[name]) for name in names}
         total = sum(_num_bytes(array) for array in (*self._images.values(), *self._labels.values()))
         if total <= max_bytes:
             for name in names:
@@ -70,8 +74,19 @@ class CaseCache:
         return self._labels[name]
 
     def locations(self, name: str) -> ClassLocations:
-        """Where the case's classes are."""
+        """Where the case's classes are; a class that was not annotated is nowhere."""
         return self._locations[name]
+
+    def annotated(self, names: Sequence[str]) -> npt.NDArray[np.bool_] | None:
+        """`(num_names, num_classes)`, which classes were annotated in these cases; `None` where all were."""
+        if all(self._annotated[name] is None for name in names):
+            return None
+        result = np.ones((len(names), len(self._locations[names[0]].per_class)), dtype=np.bool_)
+        for row, name in zip(result, names, strict=True):
+            known = self._annotated[name]
+            if known is not None:
+                row[:] = np.isin(np.arange(len(row)), known)
+        return result
 
 
 @dataclass(frozen=True)
@@ -102,13 +117,15 @@ class PatchSampler:
         patches = [self._cut(generator, self._is_forced(index)) for index in range(self.batch_size)]
         image = np.stack([patch[0] for patch in patches]).astype(np.float32)
         label = np.stack([patch[1] for patch in patches])
-        return PatchBatch(*self.augmentation(image, label))
+        annotated = self.cases.annotated([patch[2] for patch in patches])
+        return PatchBatch(*self.augmentation(image, label), annotated)
 
     def _is_forced(self, index: int) -> bool:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""
         return index >= round(self.batch_size * (1 - self.foreground_share))
 
-    def _cut(self, generator: np.random.Generator, forced: bool) -> tuple[Array, Array]:
+    def _cut(self, generator: np.random.Generator, forced: bool) -> tuple[Array, Array, str]:
+        """Image and label of a patch, and the name of its case."""
         name = self.cases.names[generator.integers(len(self.cases.names))]
         image, label = self.cases.image(name), self.cases.label(name)
         initial = _three(self.augmentation.initial_patch_size)
@@ -117,7 +134,14 @@ class PatchSampler:
         is_2d = len(self.augmentation.patch_size) == 2
         start = _patch_start(label.shape[1:], initial, final, centre, generator)
         cut_image, cut_label = cut_box(image, start, initial, 0), cut_box(label, start, initial, OUTSIDE)
-        return (cut_image[:, 0], cut_label[:, 0]) if is_2d else (cut_image, cut_label)
+        return (cut_image[:, 0], cut_label[:, 0], name) if is_2d else (cut_image, cut_label, name)
+
+
+def _annotated_only(locations: ClassLocations, annotated: tuple[int, ...] | None) -> ClassLocations:
+    if annotated is None:
+        return locations
+    per_class = tuple(places if index in annotated else places[:0] for index, places in enumerate(locations.per_class))
+    return ClassLocations(per_class, locations.annotated)
 
 
 def _centre(locations: ClassLocations, generator: np.random.Generator, forced: bool) -> npt.NDArray[np.int32] | None:

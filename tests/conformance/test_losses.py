@@ -191,3 +191,48 @@ def test_the_gradient_is_the_slope(name: str, schema: LabelSchema, batch_dice: b
             shift = shift.view_as(logits)
             slope = (loss(logits + shift, label) - loss(logits - shift, label)) / (2 * step)
             assert float(gradient.flatten()[index]) == pytest.approx(float(slope), abs=2e-4)
+
+
+@names
+@schemas
+@pools
+@sizes
+def test_all_classes_annotated_is_the_loss_itself(
+    name: str, schema: LabelSchema, batch_dice: bool, size: tuple[int, ...]
+) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, size)
+    torch.testing.assert_close(loss(logits, label, torch.ones(2, 2, dtype=torch.bool)), loss(logits, label))
+
+
+@names
+@schemas
+@pools
+def test_a_class_that_was_not_annotated_adds_nothing(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    loss = build(name, schema, batch_dice)
+    logits, label = random_case(schema, (6, 5))
+    label[label == 2] = 0
+    annotated = torch.tensor([[True, False], [True, False]])
+    expected = loss(logits, label, annotated)
+    if schema.has_regions:
+        others = torch.randn(logits[:, 1:].shape, generator=torch.Generator().manual_seed(9))
+        changed = torch.cat([logits[:, :1], others], dim=1)
+    else:  # the network finds class b where it found background, and the other way round
+        changed = logits[:, [2, 1, 0]]
+    assert not torch.allclose(loss(changed, label), loss(logits, label))
+    torch.testing.assert_close(loss(changed, label, annotated), expected)
+
+
+@names
+@schemas
+@pools
+def test_a_batch_of_which_no_class_was_annotated_costs_nothing(
+    name: str, schema: LabelSchema, batch_dice: bool
+) -> None:
+    logits, label = random_case(schema, (6, 5))
+    logits.requires_grad_()
+    loss = build(name, schema, batch_dice)(logits, label, torch.zeros(2, 2, dtype=torch.bool))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
+    assert logits.grad is not None
+    assert float(logits.grad.abs().max()) < 1e-6

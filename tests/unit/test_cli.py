@@ -43,6 +43,7 @@ SURFACE = {
         "--jobs",
         "--workspace",
     },
+    "dataset merge": {"--name", "--id", "--copy", "--dry-run", "--jobs", "--workspace"},
     "dataset convert_msd": {"--name", "--id", "--copy", "--dry-run", "--skip-unmatched", "--workspace"},
     "check": {"--dataset", "--fix", "--output", "--suspected", "--jobs", "--workspace"},
     "demo": {"--folder", "--max-time"},

@@ -11,6 +11,7 @@ from autounet.laterality import (
     Laterality,
     LateralityMode,
     Mirroring,
+    is_one_sided,
     mirroring,
     side_pairs,
     swapped_channels,
@@ -171,3 +172,10 @@ def test_a_policy_without_mirrors_gets_none() -> None:
     found = mirroring(CONFIRMED, "swap", (), 3)
     assert found.axes == ()
     assert found.swap_axis is None
+
+
+def test_a_case_with_one_side_annotated_is_one_sided() -> None:
+    labels = LabelSchema.from_dataset_json({"background": 0, "a_left": 1, "a_right": 4, "brain": 2}, None, "test")
+    assert is_one_sided(labels, ((1, 4),), ("a_left", "brain"))
+    assert not is_one_sided(labels, ((1, 4),), ("brain",))
+    assert not is_one_sided(labels, ((1, 4),), ("a_left", "a_right"))

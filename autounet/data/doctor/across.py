@@ -54,7 +54,13 @@ def class_findings(exams: Sequence[CaseExam], description: DatasetDescription) -
         return []
     findings = []
     holders = {
-        entry.name: [exam.name for exam in known if exam.counts and any(exam.counts.get(v, 0) for v in entry.values)]
+        entry.name: [
+            exam.name
+            for exam in known
+            if exam.counts
+            and description.is_annotated(exam.name, entry.name)
+            and any(exam.counts.get(value, 0) for value in entry.values)
+        ]
         for entry in description.labels.classes
     }
     if not any(holders.values()):

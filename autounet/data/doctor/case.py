@@ -14,7 +14,7 @@ from autounet.data.description import DatasetDescription
 from autounet.data.doctor.findings import Finding, Repair
 from autounet.data.doctor.grids import show_same_view
 from autounet.data.doctor.measure import ImageFigures, centroids_mm, digest, image_figures
-from autounet.data.integrity import channel_problems, reading_problem, value_counts, value_problems
+from autounet.data.integrity import channel_problems, label_problems, reading_problem, value_counts
 from autounet.data.io import FileError, Image, read_image, read_stored
 from autounet.data.io.base import geometry_difference, whole_numbers
 from autounet.errors import Problem, RequestError, Severity
@@ -69,7 +69,7 @@ def examine_case(case: RawCase, description: DatasetDescription, sided_values: S
     findings += label_findings
     counts = None if label is None else value_counts(label)
     if counts is not None:
-        findings += [Finding(entry, "values") for entry in value_problems(case, case.label, counts, description)]
+        findings += [Finding(entry, "values") for entry in label_problems(case, case.label, counts, description)]
     if image is not None and label is not None and place is not None:
         findings += _label_place_findings(case, case.label, image, label, place)
     return CaseExam(

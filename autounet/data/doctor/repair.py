@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autounet.data.dataset import RawCase
+from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import read_dataset_json
 from autounet.data.doctor.case import rounded_label, stored_label
 from autounet.data.doctor.checkup import Diagnosis
@@ -78,19 +78,19 @@ def repair_into(
     partial = target.with_name(f".partial-{uuid.uuid4().hex}")
     try:
         ending = diagnosis.dataset.description.file_ending
-        num_copied = 0
+        copied: list[str] = []
         for case in reporter.track(kept, "copy and repair", len(kept)):
             outcome = _copy_case(case, by_case[case.name], partial, ending)
-            num_copied += not any(entry.what == LEFT_OUT for entry in outcome)
+            copied += [] if any(entry.what == LEFT_OUT for entry in outcome) else [case.name]
             done += outcome
         done += [
             Repaired(WHOLE_DATASET, "dataset.json", entry.repair, entry.problem.what)
             for entry in by_case[WHOLE_DATASET]
             if entry.repair
         ]
-        if not num_copied:
+        if not copied:
             raise RequestError(f"{done[-1].file}: {done[-1].because}; no case is left for a copy")
-        _write_description(diagnosis.dataset.folder, partial, num_copied)
+        _write_description(diagnosis.dataset, partial, copied)
         write_csv(partial / "repairs.csv", _COLUMNS, [(one.case, one.file, one.what, one.because) for one in done])
         partial.rename(target)
     finally:
@@ -195,7 +195,10 @@ def _copy_with_companions(source: Path, target: Path, case: str) -> None:
                 shutil.copyfile(companion, target.with_name(companion.name))
 
 
-def _write_description(source: Path, target: Path, num_cases: int) -> None:
-    content = read_dataset_json(source / "dataset.json") | {"numTraining": num_cases}
+def _write_description(dataset: RawDataset, target: Path, cases: Sequence[str]) -> None:
+    content = read_dataset_json(dataset.folder / "dataset.json") | {"numTraining": len(cases)}
+    if dataset.description.annotated:  # perhaps a table beside the original; the copy holds what it says
+        annotated = dataset.description.annotated
+        content["annotated"] = {name: list(annotated[name]) for name in cases if name in annotated}
     content.pop("dataset", None)  # a list of files elsewhere; the copy holds its own
     write_text_atomically(target / "dataset.json", json.dumps(content, indent=2) + "\n")

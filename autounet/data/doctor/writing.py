@@ -12,6 +12,8 @@ from autounet.data.io import FileError, known_ending
 from autounet.geometry import Geometry
 from autounet.records import write_text_atomically
 
+# Endings of what `write_image` writes.
+WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".tif", ".tiff")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 

@@ -177,3 +177,44 @@ def test_workers_give_the_same(pair: tuple[Path, Path], monkeypatch: pytest.Monk
     together = evaluate_folders(*pair, jobs=2)
     assert together.cases[:2] == alone.cases
     assert together.cases[2].classes["class 1"].dice == 1.0
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_classes_that_were_not_annotated_have_no_score(tmp_path: Path, table: bool) -> None:
+    references, predictions = tmp_path / "labelsTr", tmp_path / "out"
+    annotated: object = {"a": ["cyst"], "b": ["liver", "cyst"]}
+    if table:
+        (tmp_path / "annotated.csv").write_text("case,liver,cyst\na,0,1\nb,1,1\n")
+        annotated = "annotated.csv"
+    describe(tmp_path, {"background": 0, "liver": 1, "cyst": 2}, annotated=annotated)
+    for name, reference, prediction in (("a", [2, 2, 0, 0], [2, 1, 1, 1]), ("b", [1, 1, 0, 0], [1, 0, 0, 0])):
+        write(references / f"{name}.nii.gz", reference)
+        write(predictions / f"{name}.nii.gz", prediction)
+    summary = evaluate_folders(references, predictions)
+    assert list(summary.cases[0].classes) == ["cyst"]
+    assert summary.cases[0].not_annotated == ("liver",)
+    assert list(summary.cases[1].classes) == ["liver", "cyst"]
+    assert summary.cases[1].not_annotated == ()
+    liver, cyst = summary.class_means["liver"], summary.class_means["cyst"]
+    assert list(summary.class_means) == ["liver", "cyst"]
+    # Without the annotation, the liver found in case a would be spurious, at a Dice of 0.
+    assert liver.dice == cyst.dice == pytest.approx(2 / 3)
+    assert (liver.num_scored, liver.num_spurious, liver.num_not_annotated) == (1, 0, 1)
+    assert (cyst.num_scored, cyst.num_empty, cyst.num_not_annotated) == (1, 1, 0)
+    assert summary.foreground_dice == pytest.approx(2 / 3)
+
+
+def test_a_class_annotated_in_no_case_is_counted_and_has_no_mean(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    describe(references, {"background": 0, "liver": 1, "cyst": 2}, annotated={"a": ["liver"], "b": ["liver"]})
+    summary = evaluate_folders(references, predictions)
+    cyst = summary.class_means["cyst"]
+    assert (cyst.dice, cyst.num_scored, cyst.num_empty, cyst.num_not_annotated) == (None, 0, 0, 2)
+    assert summary.foreground_dice == 0.5
+
+
+def test_under_labels_of_another_name_every_class_is_scored(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    describe(references.parent, {"background": 0, "liver": 1, "cyst": 2}, annotated={"a": ["cyst"]})
+    labels = LabelSchema(classes=(LabelClass(name="organ", values=(1,)),))
+    assert evaluate_folders(references, predictions, labels).class_means["organ"].dice == 0.5

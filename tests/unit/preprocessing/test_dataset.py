@@ -232,3 +232,17 @@ def test_a_case_that_does_not_fit_the_plan_is_named(
     plan = make_plan(normalizations=("rgb_to_0_1",))
     with pytest.raises(RequestError, match="case too_bright: channel 'c0' is declared rgb_to_0_1"):
         prepare_dataset(dataset, plan, [plan.configuration("2d")], tmp_path / "out")
+
+
+def test_a_prepared_case_keeps_which_classes_were_annotated(
+    dataset: RawDataset, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan = make_plan(spacing_mm=(2, 1, 1))
+    full, out = plan.configuration("3d_fullres"), tmp_path / "out"
+    prepare_dataset(dataset, plan, [full], out)
+    assert store_for(out, plan, full).record("b").annotated is None
+    b = dataset.cases[1].model_copy(update={"annotated": ("tumour",)})
+    changed = dataset.model_copy(update={"cases": (dataset.cases[0], b, dataset.cases[2])})
+    assert prepare_dataset(changed, plan, [full], out) == {"3d_fullres": PreparedCount(1, 2)}
+    assert store_for(out, plan, full).record("b").annotated == (1,)
+    assert prepare_dataset(changed, plan, [full], out) == {"3d_fullres": PreparedCount(0, 3)}

@@ -22,7 +22,12 @@ LABELS = LabelSchema(classes=(LabelClass(name="a", values=(1,)), LabelClass(name
 
 
 def save_case(
-    store: PreparedStore, name: str, image: npt.NDArray[Any], label: npt.NDArray[Any], labels: LabelSchema = LABELS
+    store: PreparedStore,
+    name: str,
+    image: npt.NDArray[Any],
+    label: npt.NDArray[Any],
+    labels: LabelSchema = LABELS,
+    annotated: tuple[int, ...] | None = None,
 ) -> None:
     """Store a case of unit spacing: image `(C, Z, Y, X)`, label `(Z, Y, X)`."""
     shape: Shape3 = label.shape
@@ -30,12 +35,12 @@ def save_case(
         spacing_mm=(1, 1, 1), target_spacing_mm=(1, 1, 1), shape_before_crop=shape, crop=Box.whole(shape), shape=shape
     )
     case = PreparedCase(image=image.astype(np.float32), label=label.astype(np.int16), properties=properties)
-    store.save(name, case, class_locations(label.astype(np.int16), labels), recipe="test")
+    store.save(name, case, class_locations(label.astype(np.int16), labels), "test", annotated)
 
 
 @pytest.fixture
 def save() -> SaveCase:
-    """`save(store, name, image, label, labels)`."""
+    """`save(store, name, image, label, labels, annotated)`."""
     return save_case
 
 

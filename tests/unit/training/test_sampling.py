@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import os
@@ -262,3 +263,29 @@ def test_closing_a_stream_ends_its_thread(store: PreparedStore) -> None:
     stream.close()
     with pytest.raises(RuntimeError):
         next(stream), next(stream), next(stream), next(stream)
+
+
+def test_a_batch_tells_which_classes_were_annotated_in_the_case_of_each_patch(tmp_path: Path, save: SaveCase) -> None:
+    store = PreparedStore(tmp_path, (2, 2, 2))
+    for name, value, annotated in (("a", 1, (1,)), ("b", 2, None)):
+        save(store, name, np.full((1, 4, 4, 4), value), np.zeros((4, 4, 4)), annotated=annotated)
+    sampler = sampler_of(store, (2, 2, 2), names=("a", "b"), batch_size=6)
+    batches = [sampler.batch(step) for step in range(5)]
+    assert any(len(np.unique(batch.image)) == 2 for batch in batches)
+    for batch in batches:
+        assert batch.annotated is not None
+        expected = [[False, True] if image.max() == 1 else [True, True] for image in batch.image]
+        assert batch.annotated.tolist() == expected
+    assert sampler_of(store, (2, 2, 2), names=("b",)).batch(0).annotated is None
+    mapped = copy.copy(sampler.cases).annotated(["a"])  # by what lets it travel to a worker
+    assert mapped is not None
+    assert mapped.tolist() == [[False, True]]
+
+
+def test_a_class_that_was_not_annotated_is_never_asked_for(tmp_path: Path, save: SaveCase) -> None:
+    store = PreparedStore(tmp_path, (1, 1, 1))
+    label = np.ones((6, 6, 6))
+    label[3] = 2
+    save(store, "case", label[None], label, annotated=(0,))
+    sampler = sampler_of(store, (1, 1, 1), names=("case",), batch_size=10, share=1.0)
+    assert all((sampler.batch(step).label == 1).all() for step in range(10))
