@@ -21,7 +21,7 @@ from autounet.fingerprint import Fingerprint, case_traits, known_fingerprint, ta
 from autounet.launch.plan_files import must_prepare, read_plan, without_own, write_plan
 from autounet.launch.planning import make_plan
 from autounet.parallel import available_cpus
-from autounet.planners import DEFAULT_PLANNER, PLANNERS
+from autounet.planners import DEFAULT_PLANNER, PLANNERS, planner_option
 from autounet.planners.request import PlanRequest
 from autounet.plans import Plan, plan_path
 from autounet.preprocessing.dataset import PreparedCount, prepare_dataset, store_for
@@ -40,13 +40,15 @@ class Planned:
     """What `plan` made.
 
     Attributes:
-        fingerprint: Of the dataset.
+        raw: The dataset, as it was found.
+        fingerprint: Of it.
         plan: Its plan.
         path: The plan's file.
         to_prepare: Cases that are yet to be prepared, of each configuration.
         splits: The folds; `None` where an existing plan was only looked at.
     """
 
+    raw: RawDataset
     fingerprint: Fingerprint
     plan: Plan
     path: Path
@@ -199,7 +201,7 @@ def plan_and_preprocess(
         jobs=jobs,
         reporter=reporter,
     )
-    return _prepared(workspace, planned, configurations, jobs, reporter)
+    return _prepared(planned, configurations, jobs, reporter)
 
 
 def preprocess(
@@ -228,8 +230,9 @@ def preprocess(
     if planned is None:
         raise RequestError(
             f"there is no plan of dataset {dataset} as it is now. Make one with: autounet plan {dataset}"
+            f"{planner_option(planner)}"
         )
-    return _prepared(workspace, planned, configurations, jobs or available_cpus(), reporter)
+    return _prepared(planned, configurations, jobs or available_cpus(), reporter)
 
 
 def planned_seconds(workspace: Workspace, dataset: str, configuration: str, planner: str) -> float | None:
@@ -439,15 +442,12 @@ def _planned(
 ) -> Planned:
     entries = made.configurations.items()
     waiting = {name: len(must_prepare(raw, made, entry, path.parent)) for name, entry in entries}
-    return Planned(fingerprint, made, path, waiting, splits)
+    return Planned(raw, fingerprint, made, path, waiting, splits)
 
 
-def _prepared(
-    workspace: Workspace, planned: Planned, configurations: Sequence[str] | None, jobs: int, reporter: Reporter
-) -> Preprocessed:
-    raw = RawDataset.load(workspace.raw / planned.plan.dataset_name)
+def _prepared(planned: Planned, configurations: Sequence[str] | None, jobs: int, reporter: Reporter) -> Preprocessed:
     chosen = [planned.plan.configuration(name) for name in configurations or planned.plan.configurations]
-    counts = prepare_dataset(raw, planned.plan, chosen, planned.folder, jobs=jobs, reporter=reporter)
+    counts = prepare_dataset(planned.raw, planned.plan, chosen, planned.folder, jobs=jobs, reporter=reporter)
     return Preprocessed(**vars(planned), counts=counts)
 
 

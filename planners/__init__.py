@@ -41,6 +41,13 @@ class Planner(Protocol):
 
 
 DEFAULT_PLANNER = "default"
+
+
+def planner_option(planner: str) -> str:
+    """The option that a command needs for a planner's plan."""
+    return "" if planner == DEFAULT_PLANNER else f" --planner {planner}"
+
+
 PLANNERS: Registry[Planner] = Registry(
     "autounet.planners",
     "planner",

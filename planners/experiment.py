@@ -10,7 +10,7 @@ import math
 from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
 from autounet.fingerprint import Fingerprint
-from autounet.geometry import Triple, permuted
+from autounet.geometry import Shape3, Triple, permuted
 from autounet.planners.budget import Budget
 from autounet.planners.cascade import FULL, LOW, SECOND, plan_low_resolution, second_stage
 from autounet.planners.configuration import Grid, Rules, decided_values, plan_configuration
@@ -67,9 +67,7 @@ def plan_experiment(
     z, y, x = (AXES[axis] for axis in order.value)
     grid = Grid(spacing, median, median[0] * median[1] * median[2], len(shapes), (z, y, x))
     channels, channel_decisions = _plan_channels(fingerprint, description)
-    if request.patch_size is not None and len(request.patch_size) == 3:
-        patch_size = tuple(request.patch_size[axis] for axis in order.value)
-        request = request.model_copy(update={"patch_size": patch_size})
+    request = _in_plan_order(request, order.value)
     rules = Rules(constants, budget, request, len(channels))
     # With one slice left there is nothing for a 3D network to see.
     has_volumes = not is_2d and median[0] != 1
@@ -102,6 +100,13 @@ def plan_experiment(
         decisions=decisions,
         laterality=sides.laterality,
     )
+
+
+def _in_plan_order(request: PlanRequest, order: Shape3) -> PlanRequest:
+    """The request with its patch in the plan's axis order; a patch of two axes lies within slices in both."""
+    if request.patch_size is None or len(request.patch_size) != 3:
+        return request
+    return request.model_copy(update={"patch_size": permuted(request.patch_size, order)})
 
 
 def num_label_entries(description: DatasetDescription) -> int:

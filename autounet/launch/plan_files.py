@@ -7,7 +7,7 @@ from typing import Any
 
 from autounet.data.dataset import RawDataset
 from autounet.errors import RequestError
-from autounet.planners import DEFAULT_PLANNER
+from autounet.planners import planner_option
 from autounet.planners.request import PlanRequest
 from autounet.plans import Configuration, Plan, plan_path
 from autounet.preprocessing.dataset import recipe, store_for
@@ -30,11 +30,6 @@ def without_own(request: PlanRequest, path: Path) -> PlanRequest:
         raise RequestError(f"{own[0]} is a configuration of your own: write its sizes into {path}")
     rest = tuple(name for name in request.configurations if name not in own)
     return request.model_copy(update={"configurations": rest})
-
-
-def planner_option(planner: str) -> str:
-    """The option that a command needs for a planner's plan."""
-    return "" if planner == DEFAULT_PLANNER else f" --planner {planner}"
 
 
 def read_plan(preprocessed: Path, planner: str, dataset: str) -> Plan:

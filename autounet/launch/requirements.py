@@ -7,9 +7,10 @@ from pathlib import Path
 from autounet.data.dataset import RawDataset
 from autounet.data.splits import Split, load_or_make_splits
 from autounet.errors import RequestError
-from autounet.launch.plan_files import must_prepare, planner_option
+from autounet.launch.plan_files import must_prepare
 from autounet.models.folder import FoldName, ModelRecord, record_path
 from autounet.networks import NETWORKS
+from autounet.planners import planner_option
 from autounet.plans import Configuration, Plan
 
 

@@ -6,6 +6,7 @@ Shapes: `B` batch, `C` channels, spatial axes `Z Y X` (3D) or `Y X` (2D).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -109,8 +110,14 @@ class ConvUnit(ConvNorm):
         return F.leaky_relu(super().forward(x), LEAKY_SLOPE, inplace=True)
 
 
-class ConvStack(nn.Sequential):
-    """Several units with one kernel; the first carries the stride and the change of channels."""
+class BlockStack(nn.Sequential):
+    """Several blocks with one kernel; the first carries the stride and the change of channels.
+
+    Attributes:
+        block: What is stacked: channels in and out, kernel and stride to a module.
+    """
+
+    block: ClassVar[Callable[..., nn.Module]]
 
     def __init__(
         self,
@@ -119,13 +126,19 @@ class ConvStack(nn.Sequential):
         out_channels: int,
         kernel: Sequence[int],
         stride: Sequence[int],
-        num_convs: int,
+        num_blocks: int,
     ) -> None:
         ones = (1,) * num_spatial_dims
         super().__init__(
-            ConvUnit(num_spatial_dims, in_channels, out_channels, kernel, stride),
-            *(ConvUnit(num_spatial_dims, out_channels, out_channels, kernel, ones) for _ in range(num_convs - 1)),
+            self.block(num_spatial_dims, in_channels, out_channels, kernel, stride),
+            *(self.block(num_spatial_dims, out_channels, out_channels, kernel, ones) for _ in range(num_blocks - 1)),
         )
+
+
+class ConvStack(BlockStack):
+    """Several units."""
+
+    block = ConvUnit
 
 
 def initialize_he(module: nn.Module) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autounet.networks.blocks import LEAKY_SLOPE, POOLING, ConvNorm, ConvUnit
+from autounet.networks.blocks import LEAKY_SLOPE, POOLING, BlockStack, ConvNorm, ConvUnit
 from autounet.networks.unet import UNet
 from autounet.plans import NetworkPlan
 
@@ -54,23 +54,10 @@ class ResidualBlock(nn.Module):
         return F.leaky_relu(self.second(self.first(x)) + self.skip(x), LEAKY_SLOPE, inplace=True)
 
 
-class ResidualStack(nn.Sequential):
-    """Several blocks with one kernel; the first carries the stride and the change of channels."""
+class ResidualStack(BlockStack):
+    """Several residual blocks."""
 
-    def __init__(
-        self,
-        num_spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        num_blocks: int,
-    ) -> None:
-        ones = (1,) * num_spatial_dims
-        super().__init__(
-            ResidualBlock(num_spatial_dims, in_channels, out_channels, kernel, stride),
-            *(ResidualBlock(num_spatial_dims, out_channels, out_channels, kernel, ones) for _ in range(num_blocks - 1)),
-        )
+    block = ResidualBlock
 
 
 class ResidualEncoderUNet(UNet):

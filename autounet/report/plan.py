@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autounet.planners import DEFAULT_PLANNER
+from autounet.planners import planner_option
 from autounet.planners.configuration import decided_values
 from autounet.planners.reasons import by_axis
 from autounet.planners.request import PlanRequest
@@ -74,7 +74,7 @@ def what_next(plan: Plan, path: Path, waiting: dict[str, int]) -> Iterable[str]:
         waiting: Cases that are yet to be prepared, of the configurations in question.
     """
     number = int(plan.dataset_name[7:10])
-    option = "" if plan.planner == DEFAULT_PLANNER else f" --planner {plan.planner}"
+    option = planner_option(plan.planner)
     yield f"Every value and its reason: autounet plan {number}{option} --explain, or {path}"
     for name, configuration in plan.configurations.items():
         if configuration.time is not None:
