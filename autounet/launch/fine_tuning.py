@@ -11,7 +11,8 @@ from autounet.models.source import StartingPoint
 from autounet.networks import NETWORKS
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.progress import SILENT, Reporter
-from autounet.training.transfer import Ports, roles, transfer
+from autounet.training.ports import Ports, roles
+from autounet.training.transfer import transfer
 from autounet.training.transfer_report import TransferReport
 
 

@@ -11,7 +11,8 @@ from autounet.errors import RequestError
 from autounet.models.folder import FoldName, ModelRecord, fold_folder, record_path
 from autounet.plans import Configuration
 from autounet.training.checkpoint import load_tensors, without_prefix
-from autounet.training.transfer import Ports, Source
+from autounet.training.ports import Ports
+from autounet.training.transfer import Source
 
 _WEIGHTS, _CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
 _FORMS = "a model folder, a fold's folder, or a file weights.safetensors or checkpoint.safetensors"

@@ -8,77 +8,20 @@ with one channel, or one class, more.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autounet.errors import RequestError
-from autounet.labels import BACKGROUND_NAME
-from autounet.plans import Configuration, Plan
+from autounet.training.ports import BACKGROUND_PORT, Port, Ports, Role, ports_of
 from autounet.training.transfer_report import TransferredTensor, TransferReport
 
 Weights = Mapping[str, Tensor]
 # Of a source without a record, what lies at a place is taken for what the network has there.
 _BY_PLACE = "taken by place, as no record beside the source names its {}"
-
-
-@dataclass(frozen=True)
-class Port:
-    """One input or output channel; equal ports mean the same.
-
-    Attributes:
-        name: Of the image channel, class or region.
-        kind: `mask` is a class that an earlier stage of a cascade found.
-        occurrence: Which of those with that name: `dataset.json` may call three channels `rgb_to_0_1`.
-    """
-
-    name: str
-    kind: Literal["image", "mask", "class"]
-    occurrence: int = 0
-
-    @property
-    def starts_at_zero(self) -> bool:
-        """Whether it has no say at first where the source lacks it."""
-        return self.kind == "mask" or self == _BACKGROUND
-
-
-_BACKGROUND = Port(BACKGROUND_NAME, "class")
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What goes into a network and what comes out, in the order of its channels.
-
-    Attributes:
-        inputs: Image channels, then the masks of an earlier stage.
-        outputs: Background and classes, or regions.
-        has_regions: Whether outputs are regions, each with a sigmoid of its own, without background.
-    """
-
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    has_regions: bool
-
-    @classmethod
-    def of(cls, plan: Plan, configuration: Configuration) -> Ports:
-        """Those of the networks of a plan's configuration."""
-        masks = plan.labels.class_names if configuration.previous_stage is not None else ()
-        inputs = (*_ports([channel.name for channel in plan.channels], "image"), *_ports(masks, "mask"))
-        return cls(inputs, tuple(_ports(plan.labels.output_names, "class")), plan.labels.has_regions)
-
-
-class Role(Enum):
-    """What a tensor's shape depends on."""
-
-    BODY = "neither channels nor classes"
-    STEM = "its axis 1 counts input channels"
-    HEAD = "its axis 0 counts outputs"
-    OTHER = "channels or classes, but not one by one"
 
 
 @dataclass(frozen=True)
@@ -109,28 +52,6 @@ class _Outcome:
     tensor: Tensor
     fate: Fate
     reason: str = ""
-
-
-def roles(build: Callable[[int, int], nn.Module], ports: Ports) -> dict[str, Role]:
-    """The role of every tensor of a network, seen from how shapes answer to one more input or output.
-
-    Args:
-        build: A network for a number of inputs and outputs; called on the meta device, so nothing is computed.
-        ports: Of the network.
-    """
-    num_inputs, num_outputs = len(ports.inputs), len(ports.outputs)
-    with torch.device("meta"):
-        networks = (
-            build(num_inputs, num_outputs),
-            build(num_inputs + 1, num_outputs),
-            build(num_inputs, num_outputs + 1),
-        )
-    own, wider, taller = ({name: tuple(value.shape) for name, value in net.state_dict().items()} for net in networks)
-    return {
-        name: _role(shape, wider[name], taller[name], num_inputs, num_outputs) if name in wider.keys() & taller.keys()
-        else Role.OTHER
-        for name, shape in own.items()
-    }  # fmt: skip
 
 
 def transfer(
@@ -178,25 +99,6 @@ def transfer(
             "source's --network, --features and --stages, so that layers are the same, or train without --from."
         )
     return {name: outcome.tensor for name, outcome in outcomes.items()}, report
-
-
-def _role(
-    own: tuple[int, ...], wider: tuple[int, ...], taller: tuple[int, ...], num_inputs: int, num_outputs: int
-) -> Role:
-    if own == wider == taller:
-        return Role.BODY
-    if own == taller and len(own) > 1 and own[1] == num_inputs and wider == (own[0], own[1] + 1, *own[2:]):
-        return Role.STEM
-    if own == wider and own[0] == num_outputs and taller == (own[0] + 1, *own[1:]):
-        return Role.HEAD
-    return Role.OTHER
-
-
-def _ports(names: Iterable[str], kind: Literal["image", "mask", "class"]) -> Iterable[Port]:
-    seen: Counter[str] = Counter()
-    for name in names:
-        yield Port(name, kind, seen[name])
-        seen[name] += 1
 
 
 def _require_sound(source: Source, fresh: Weights) -> None:
@@ -253,7 +155,7 @@ def _match_inputs(own: Tensor, given: Tensor, ports: Ports, known: Ports | None)
     if known is None:
         if own.shape == given.shape:
             return _Outcome(given, Fate.LOADED, _BY_PLACE.format("channels"))
-        sources = tuple(_ports([f"channel {index + 1}" for index in range(given.shape[1])], "image"))
+        sources = tuple(ports_of([f"channel {index + 1}" for index in range(given.shape[1])], "image"))
     else:
         sources = known.inputs
     if sources == ports.inputs:
@@ -293,7 +195,7 @@ def _match_outputs(own: Tensor, given: Tensor, ports: Ports, known: Ports | None
         return _Outcome(own, Fate.NEW, f"none of the source's classes: {', '.join(port.name for port in sources)}")
     told = _told("classes", ports.outputs, sources, "new")
     if ports.has_regions and not known.has_regions:
-        given = given - given[sources.index(_BACKGROUND)]
+        given = given - given[sources.index(BACKGROUND_PORT)]
         told = f"{told}; each less background, as sigmoids ask for"
     adapted = own.clone()
     for place, port in enumerate(ports.outputs):

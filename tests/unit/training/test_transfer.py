@@ -12,7 +12,8 @@ from autounet.errors import RequestError
 from autounet.networks import NETWORKS
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.plans import NetworkPlan
-from autounet.training.transfer import Port, Ports, Role, Source, Weights, roles, transfer
+from autounet.training.ports import Port, Ports, Role, roles
+from autounet.training.transfer import Source, Weights, transfer
 from autounet.training.transfer_report import TransferredTensor, TransferReport
 
 
