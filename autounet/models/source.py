@@ -31,18 +31,23 @@ class StartingPoint:
     record: ModelRecord | None
 
     def shape(self, configuration: Configuration) -> Configuration:
-        """The configuration with the source's network, if that can pool the patch, so that all of it can be taken over.
+        """The configuration with the source's network, so that all of it can be taken over.
 
-        The sizes count as given by the user: no time makes them smaller, as a narrower network could take nothing over.
+        The patch keeps its size, or the nearest that the network can pool. Without a record, and where the number of axes
+        differs, nothing changes.
         """
         if self.record is None:
             return configuration
         network = self.record.configuration.network
         if network.num_spatial_dims != configuration.num_spatial_dims:
             return configuration
-        if any(size % factor for size, factor in zip(configuration.patch_size, network.divisor, strict=True)):
-            return configuration
-        return configuration.model_copy(update={"network": network, "fixed_sizes": True})
+        patch = tuple(map(_nearest_multiple, configuration.patch_size, network.divisor))
+        return configuration.model_copy(update={"network": network, "patch_size": patch})
+
+
+def _nearest_multiple(size: int, divisor: int) -> int:
+    """Of the divisor; where that changes the size, two at least, as instance norm knows nothing of one voxel."""
+    return size if size % divisor == 0 else max(2, round(size / divisor)) * divisor
 
 
 def read_starting_point(path: Path, fold: FoldName) -> StartingPoint:

@@ -209,13 +209,16 @@ def _match_outputs(own: Tensor, given: Tensor, ports: Ports, known: Ports | None
 def _told(what: str, wanted: Sequence[Port], sources: Sequence[Port], new: str) -> str:
     """What became of channels or classes: `classes kept: background, liver; new: spleen; left out: kidney`."""
     missing = [port for port in wanted if port not in sources]
+    left_out = [port for port in sources if port not in wanted]
     groups = {
         f"{what} kept": [port for port in wanted if port in sources],
         new: [port for port in missing if not port.starts_at_zero],
         "from zero": [port for port in missing if port.starts_at_zero],
-        "left out": [port for port in sources if port not in wanted],
+        "left out": left_out,
     }
-    return "; ".join(f"{name}: {', '.join(port.name for port in group)}" for name, group in groups.items() if group)
+    told = "; ".join(f"{name}: {', '.join(port.name for port in group)}" for name, group in groups.items() if group)
+    spelt = [old.name for port in missing for old in left_out if port.name.casefold() == old.name.casefold()]
+    return f"{told}; spelt otherwise, and so not matched: {', '.join(spelt)}" if spelt else told
 
 
 def _entries(outcomes: Mapping[str, _Outcome], fate: Fate) -> tuple[TransferredTensor, ...]:

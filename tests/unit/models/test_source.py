@@ -111,7 +111,6 @@ def test_a_configuration_takes_the_sources_network_where_it_can(tmp_path: Path, 
     wide = own.model_copy(update={"network": own.network.model_copy(update={"features": (6, 12)})})
     shaped = start.shape(wide)
     assert shaped.network == own.network
-    assert shaped.fixed_sizes
     assert shaped.patch_size == wide.patch_size
     assert start.shape(plan.configuration("2d")) == plan.configuration("2d")
     deep = NetworkPlan(
@@ -126,4 +125,7 @@ def test_a_configuration_takes_the_sources_network_where_it_can(tmp_path: Path, 
         update={"configuration": own.model_copy(update={"network": deep, "patch_size": (16, 16, 16)})}
     )
     start = read_starting_point(save_fold(tmp_path / "deep", deeper), 0)
-    assert start.shape(own) == own  # its patch of 8 cannot be halved four times
+    # Halved four times, 42 becomes 48 voxels, and 8 the two that the coarsest stage needs.
+    shaped = start.shape(own.model_copy(update={"patch_size": (8, 42, 64)}))
+    assert shaped.network == deep
+    assert shaped.patch_size == (32, 48, 64)

@@ -170,6 +170,14 @@ def test_a_renamed_class_is_new_and_background_stays() -> None:
     assert report.adapted[0].reason == "classes kept: background; new: w; left out: x"
 
 
+def test_a_name_that_is_spelt_otherwise_is_new_and_told() -> None:
+    given, wanted = ports_of("a", "x"), ports_of("a", "X")
+    _, report = moved(tiny(given), given, tiny(wanted), wanted)
+    assert report.adapted[0].reason == (
+        "classes kept: background; new: X; left out: x; spelt otherwise, and so not matched: x"
+    )
+
+
 def test_a_softmax_of_one_class_and_its_sigmoid_find_the_same_probability() -> None:
     softmax, sigmoid = ports_of("a", "x"), ports_of("a", "x", has_regions=True)
     image = torch.randn(1, 1, 5, 5)
