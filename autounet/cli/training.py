@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from autounet.training.replicas import Replicas
 
 ALL_FOLDS = "all-folds"
+# What shells give for a program that was ended from outside.
+INTERRUPTED = 130
 
 
 @app.command("train")
@@ -120,6 +122,8 @@ def train(
             )
         finally:
             reporter.clear()
+        if replicas:
+            replicas.leave()
         if replicas is None or replicas.is_main:
             _tell(trained, reporter)
 
@@ -166,7 +170,7 @@ def _tell(trained: Trained, reporter: ConsoleReporter) -> None:
     if trained.summary is None:
         reporter.say(f"Model, usable as it is: {trained.fold}")
         reporter.say("Next: the same command with --resume goes on where the run was stopped")
-        return
+        raise typer.Exit(INTERRUPTED)
     reporter.console.print(scores_table(trained.summary, f"Validation, {trained.summary.num_cases} whole cases"))
     reporter.say(f"Model: {trained.fold}")
     reporter.say(f"Masks and scores: {trained.fold / 'validation'}")

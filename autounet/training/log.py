@@ -136,7 +136,7 @@ def _cells(row: LogRow) -> list[str]:
         str(row.step),
         f"{row.elapsed_seconds:.1f}",
         f"{row.learning_rate:.3g}",
-        f"{row.loss:.4f}",
+        f"{row.loss:.6f}",
         _cell(row.mean_dice),
         str(row.num_cases),
         *map(_cell, row.class_dice),

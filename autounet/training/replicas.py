@@ -75,11 +75,11 @@ class Replicas:
         """The main process's text, in every process."""
         if self.count == 1:
             return text
-        content = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).to(self.device)
+        content = text.encode()
         (size,) = self.agree([float(len(content))])
-        told = content if self.is_main else torch.empty(int(size), dtype=torch.uint8, device=self.device)
+        told = torch.tensor(list(content) if self.is_main else [0] * int(size), dtype=torch.uint8, device=self.device)
         dist.broadcast(told, src=0)
-        return bytes(told.cpu().numpy()).decode()
+        return bytes(told.tolist()).decode()
 
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by the main process's."""
@@ -88,9 +88,10 @@ class Replicas:
                 for tensor in tensors:
                     dist.broadcast(tensor, src=0)
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        self.agree([0.0])
+    def leave(self) -> None:
+        """Part from the other processes."""
+        if self.count > 1:
+            dist.destroy_process_group()
 
 
 def alone(device: torch.device) -> Replicas:
@@ -123,12 +124,6 @@ def join(rank: int, local_rank: int, count: int, device: str) -> Replicas:
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if on_gpu else "gloo", rank=rank, world_size=count, timeout=_PATIENCE)
     return Replicas(rank=rank, count=count, device=place)
-
-
-def leave(replicas: Replicas) -> None:
-    """Part from the other processes."""
-    if replicas.count > 1:
-        dist.destroy_process_group()
 
 
 class _Gather(torch.autograd.Function):
