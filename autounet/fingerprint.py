@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from autounet.data.companions import file_states
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import DatasetDescription
 from autounet.data.doctor.measure import digest
@@ -96,8 +97,7 @@ def known_fingerprint(path: Path, dataset: RawDataset) -> Fingerprint | None:
 
 
 def _state(dataset: RawDataset) -> str:
-    paths = [path for case in dataset.cases for path in case.files if path]
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    files = file_states(path for case in dataset.cases for path in case.files if path)
     description = dataset.description
     # Left out where it says nothing, so that fingerprints taken before there was such a thing stay good.
     described = description.model_dump(mode="json", exclude=None if description.annotated else {"annotated"})

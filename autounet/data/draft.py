@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autounet.data.companions import companions_of
 from autounet.data.description import write_dataset_json
 from autounet.data.io import known_ending, label_ending, read_label, write_label
 from autounet.data.sources import SourceCase
@@ -18,7 +19,6 @@ from autounet.labels import LabelSchema
 from autounet.workspace import Workspace
 
 _FULL_NAME = re.compile(r"Dataset(\d{3})_(.+)")
-_CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
 _MAX_ID = 999
 
 
@@ -152,11 +152,8 @@ def _place(source: Path, folder: Path, stem: str, ending: str, *, copy: bool) ->
     """Link or copy a file, and the JSON with its voxel size if one lies beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     _link(source.resolve(), folder / f"{stem}{ending}", copy=copy)
-    own = source.name[: len(source.name) - len(ending)]
-    beside = (source.with_name(f"{name}.json") for name in (own, _CHANNEL_SUFFIX.sub("", own)))
-    sidecar = next((path for path in beside if ending.endswith((".tif", ".tiff")) and path.is_file()), None)
-    if sidecar is not None:
-        _link(sidecar.resolve(), folder / f"{stem}.json", copy=copy)
+    for companion in companions_of(source)[:1]:
+        _link(companion.resolve(), folder / f"{stem}{companion.suffix}", copy=copy)
 
 
 def _link(source: Path, target: Path, *, copy: bool) -> None:
