@@ -22,7 +22,7 @@ from autounet.data.io import FileError, label_ending, read_label, write_label
 from autounet.data.sources import SourceCase
 from autounet.errors import DataError, Problem, RequestError
 from autounet.labels import BACKGROUND, LabelClass, LabelSchema
-from autounet.parallel import map_ordered
+from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
 
 
@@ -105,6 +105,8 @@ def write_merge(merge: Merge, *, copy: bool, jobs: int = 1, reporter: Reporter =
     unfinished = merge.folder.with_name(f".partial-{uuid.uuid4().hex}")
     try:
         place = partial(_place_case, merge=merge, root=unfinished, copy=copy)
+        files = (path for case in merge.cases for path in case.source.files if path is not None)
+        jobs = worthwhile_jobs(jobs, files)
         placed = map_ordered(place, merge.cases, jobs=jobs, reporter=reporter, description="merge")
         problems = [problem for found in placed for problem in found]
         if problems:
