@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,6 +86,43 @@ class Fingerprint(Record):
     intensities: tuple[IntensityStatistics, ...]
     median_relative_size_after_crop: float
     source: str = ""
+
+    @classmethod
+    def of_sizes(
+        cls,
+        dataset_name: str,
+        spacings_mm: Iterable[Triple],
+        shapes: Iterable[Shape3],
+        intensities: Sequence[IntensityStatistics],
+        relative_size_after_crop: float = 1.0,
+    ) -> Fingerprint:
+        """The fingerprint of cases of which nothing but the sizes is known, enough to plan by.
+
+        Args:
+            dataset_name: What the dataset is called.
+            spacings_mm: Voxel size `(z, y, x)` of each case.
+            shapes: Voxels `(z, y, x)` of each case after cropping.
+            intensities: Of each channel.
+            relative_size_after_crop: Share of the voxels that cropping keeps.
+        """
+        cases = (
+            CaseFingerprint(
+                name=f"case_{index:03d}",
+                spacing_mm=spacing,
+                shape=shape,
+                shape_after_crop=shape,
+                num_voxels={},
+                component_sizes={},
+                intensities=(),
+            )
+            for index, (spacing, shape) in enumerate(zip(spacings_mm, shapes, strict=True))
+        )
+        return cls(
+            dataset_name=dataset_name,
+            cases=tuple(cases),
+            intensities=tuple(intensities),
+            median_relative_size_after_crop=relative_size_after_crop,
+        )
 
 
 def known_fingerprint(path: Path, dataset: RawDataset) -> Fingerprint | None:
