@@ -10,6 +10,7 @@ from torch import Tensor
 from autounet.losses.compound import DeepSupervision
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.training.precision import Precision
+from autounet.training.replicas import Replicas
 from autounet.training.sampling import PatchBatch
 
 
@@ -25,21 +26,23 @@ class SegmentationObjective:
 
     Args:
         loss: Compares all outputs with the label map.
-        device: Where to compute.
         precision: What the network computes in; the loss is in float32.
+        replicas: This process among those that train together; each runs its part of the batch through the network.
     """
 
-    def __init__(self, loss: DeepSupervision, device: torch.device, precision: Precision) -> None:
+    def __init__(self, loss: DeepSupervision, precision: Precision, replicas: Replicas) -> None:
         self.loss = loss
-        self.device = device
         self.precision = precision
+        self.replicas = replicas
 
     def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
         """The loss of a batch."""
-        image = torch.from_numpy(batch.image).to(self.device, non_blocking=True)
-        label = torch.from_numpy(batch.label).to(self.device, non_blocking=True)
-        with self.precision.autocast(self.device):
+        device, size = self.replicas.device, len(batch.image)
+        image = torch.from_numpy(batch.image[self.replicas.part(size)]).to(device, non_blocking=True)
+        label = torch.from_numpy(batch.label).to(device, non_blocking=True)
+        with self.precision.autocast(device):
             outputs = network(image)
-        annotated = None if batch.annotated is None else torch.from_numpy(batch.annotated).to(self.device)
+        outputs = self.replicas.gather(outputs, size)
+        annotated = None if batch.annotated is None else torch.from_numpy(batch.annotated).to(device)
         result: Tensor = self.loss(outputs, label, annotated)
         return result

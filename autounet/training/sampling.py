@@ -21,9 +21,6 @@ from autounet.geometry import Array
 from autounet.labels import OUTSIDE
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 
-# nnU-Net: the last third of a batch is centred on foreground.
-FOREGROUND_SHARE = 0.33
-
 
 @dataclass(frozen=True)
 class PatchBatch:
