@@ -118,7 +118,10 @@ def cross_validation_table(scores: CrossValidation) -> Table:
 
 def problems_table(error: DataError) -> Table:
     """Every problem of a dataset, with its remedy."""
-    table = Table(title=f"{len(error.problems)} problems in {error.dataset}", title_justify="left", show_lines=True)
+    plural = "s" * (len(error.problems) != 1)
+    table = Table(
+        title=f"{len(error.problems)} problem{plural} in {error.dataset}", title_justify="left", show_lines=True
+    )
     for name in ("case", "file", "what is wrong", "what to do"):
         table.add_column(name, overflow="fold")
     for problem in error.problems[:_MAX_PROBLEM_ROWS]:

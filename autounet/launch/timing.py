@@ -67,6 +67,7 @@ def with_time(
             labels=plan.labels,
             batch_dice=candidate.batch_dice,
             half_precision=precision.dtype != torch.float32,
+            partially_annotated=plan.partially_annotated,
         )
 
     def count_flops(candidate: Configuration) -> float:

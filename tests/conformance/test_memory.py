@@ -89,7 +89,9 @@ def label_shape(network: SegmentationNetwork, size: tuple[int, ...]) -> tuple[in
     return (BATCH_SIZE, *(edge - 2 * halo for edge, halo in zip(size, network.halo, strict=True)))
 
 
-def estimate(name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, half: bool = False) -> TrainingCost:
+def estimate(
+    name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, half: bool = False, partial: bool = False
+) -> TrainingCost:
     return training_cost(
         plan_of(name, kind),
         patch_of(name, kind),
@@ -98,13 +100,15 @@ def estimate(name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, h
         batch_dice=False,
         half_precision=half,
         num_optimizer_states=1,
+        partially_annotated=partial,
     )
 
 
 @functools.cache
-def measure(name: str, kind: str, *, half: bool = False) -> Measured:
+def measure(name: str, kind: str, schema: str = "labels", *, half: bool = False, partial: bool = False) -> Measured:
     """Two steps with momentum, so that the second begins with everything that stays."""
-    labels = SCHEMAS["labels"]
+    labels = SCHEMAS[schema]
+    told = torch.arange(BATCH_SIZE * labels.num_classes).view(BATCH_SIZE, -1) % 2 == 0 if partial else None
     network, criterion = build(plan_of(name, kind), labels)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, fused=True)
     size = patch_of(name, kind)
@@ -114,7 +118,7 @@ def measure(name: str, kind: str, *, half: bool = False) -> Measured:
         label = torch.randint(4, label_shape(network, size), dtype=torch.int16)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             outputs = network(image)
-        result: torch.Tensor = criterion(outputs, label)
+        result: torch.Tensor = criterion(outputs, label, told)
         return result
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
@@ -161,17 +165,28 @@ def test_what_the_forward_pass_keeps_in_half_precision_is_what_was_found(name: s
     assert kept == pytest.approx(real.after_forward, rel=0.01)
 
 
-@names
 @kinds
 @pytest.mark.parametrize("schema", SCHEMAS)
+def test_what_classes_that_were_not_annotated_take_is_what_was_found(kind: str, schema: str) -> None:
+    cost = estimate("plain", kind, SCHEMAS[schema], partial=True)
+    real = measure("plain", kind, schema, partial=True)
+    kept = cost.parameter_bytes + cost.optimizer_bytes + BATCH_SIZE * cost.activation_bytes_per_sample
+    assert kept == pytest.approx(real.after_forward, rel=0.001)
+    assert cost.memory_bytes(BATCH_SIZE) == pytest.approx(real.peak, rel=0.03)
+
+
+@names
+@kinds
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("schema", SCHEMAS)
 def test_shapes_by_rule_are_those_that_pytorch_derives(
-    name: str, kind: str, schema: str, monkeypatch: pytest.MonkeyPatch
+    name: str, kind: str, schema: str, partial: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory._measured.cache_clear()
-    by_rule = estimate(name, kind, SCHEMAS[schema])
+    by_rule = estimate(name, kind, SCHEMAS[schema], partial=partial)
     memory._measured.cache_clear()
     monkeypatch.setattr(recorder, "infer", lambda *_: NotImplemented)
-    assert estimate(name, kind, SCHEMAS[schema]) == by_rule
+    assert estimate(name, kind, SCHEMAS[schema], partial=partial) == by_rule
 
 
 @names

@@ -38,6 +38,8 @@ SURFACE = {
         "--id",
         "--channel",
         "--label",
+        "--test-images",
+        "--convert-to",
         "--copy",
         "--dry-run",
         "--skip-unmatched",
