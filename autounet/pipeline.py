@@ -291,7 +291,7 @@ def train(
     started = time.perf_counter()
     from autounet.launch.fold import FoldRun, train_fold
     from autounet.launch.requirements import require_free, require_one_stage, require_prepared, split_of, with_network
-    from autounet.losses import LOSSES
+    from autounet.losses.options import build_loss
     from autounet.models.folder import fold_folder, model_folder
     from autounet.training.config import TrainConfig
     from autounet.training.device import choose_device
@@ -302,7 +302,7 @@ def train(
     plan = read_plan(preprocessed, planner, dataset)
     chosen = with_network(plan.configuration(configuration), network)
     require_one_stage(chosen)
-    LOSSES.find(config.loss)
+    build_loss(config.loss, plan.labels, batch_dice=chosen.batch_dice)
     raw = RawDataset.load(_raw_folder(workspace, dataset))
     require_prepared(raw, plan, chosen, preprocessed)
     split = split_of(preprocessed, raw, fold)

@@ -19,8 +19,9 @@ from autounet.inference.predictor import Predictor
 from autounet.laterality import Mirroring, is_one_sided, mirroring
 from autounet.launch.timing import with_time
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
-from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
+from autounet.losses.deep_supervision import DeepSupervision
+from autounet.losses.options import build_loss
+from autounet.losses.segmentation import SegmentationLoss
 from autounet.models.folder import FoldName, ModelRecord, build_network, record_path, save_weights
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.parallel import available_cpus, available_memory_bytes
@@ -174,7 +175,7 @@ def _trainer(
     config = record.config
     network.deep_supervision = config.deep_supervision
     strides = network.output_strides if config.deep_supervision else network.output_strides[:1]
-    loss = LOSSES.find(config.loss)(record.plan.labels, batch_dice=record.configuration.batch_dice)
+    loss = build_loss(config.loss, record.plan.labels, batch_dice=record.configuration.batch_dice)
     if len(validation.final_cases) < len(run.split.validation):
         reporter.say(
             f"the final validation of {len(run.split.validation)} cases would take "
@@ -183,7 +184,7 @@ def _trainer(
     return Trainer(
         network,
         SegmentationObjective(DeepSupervision(loss, strides), run.device, precision),
-        _stages(run, record),
+        _stages(run, record, loss),
         config,
         total_seconds=_training_seconds(run, config, validation),
         validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way),
@@ -207,14 +208,15 @@ def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationP
     return total
 
 
-def _stages(run: FoldRun, record: ModelRecord) -> list[PatchStage]:
+def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss) -> list[PatchStage]:
     """The sizes of patch over the run, the last one the configuration's own."""
     config, configuration = record.config, record.configuration
     cases = CaseCache(run.store, run.split.train, int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY))
     masked = tuple(index for index, channel in enumerate(record.plan.channels) if channel.use_mask)
+    label_maps = loss.label_maps(configuration.spacing_mm)
     stages = []
     for stage in growth_stages(configuration, config):
         augmentation = _augmentation(record.plan, config, stage.patch_size, masked)
-        sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed)
+        sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed, label_maps)
         stages.append(PatchStage(stage.end, sampler))
     return stages

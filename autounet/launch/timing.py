@@ -64,6 +64,7 @@ def with_time(
             labels=plan.labels,
             batch_dice=candidate.batch_dice,
             half_precision=precision.dtype != torch.float32,
+            loss=config.loss,
         )
 
     def count_flops(candidate: Configuration) -> float:

@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from autounet.losses.compound import DeepSupervision
+from autounet.geometry import Array
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.training.precision import Precision
 from autounet.training.sampling import PatchBatch
@@ -36,10 +37,13 @@ class SegmentationObjective:
 
     def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
         """The loss of a batch."""
-        image = torch.from_numpy(batch.image).to(self.device, non_blocking=True)
-        label = torch.from_numpy(batch.label).to(self.device, non_blocking=True)
+        image, label = self._on_device(batch.image), self._on_device(batch.label)
         with self.precision.autocast(self.device):
             outputs = network(image)
-        annotated = None if batch.annotated is None else torch.from_numpy(batch.annotated).to(self.device)
-        result: Tensor = self.loss(outputs, label, annotated)
+        annotated = None if batch.annotated is None else self._on_device(batch.annotated)
+        maps = None if batch.maps is None else self._on_device(batch.maps)
+        result: Tensor = self.loss(outputs, label, annotated, maps)
         return result
+
+    def _on_device(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)

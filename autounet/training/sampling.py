@@ -18,6 +18,7 @@ from autounet.augmentation.policies import Augmentation
 from autounet.errors import RunError
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
+from autounet.losses.label_maps import LabelMaps
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 
 # nnU-Net: the last third of a batch is centred on foreground.
@@ -33,11 +34,13 @@ class PatchBatch:
         label: `(B, *patch_size)` int16, the dataset's label values.
         annotated: `(B, num_classes)`, which classes were annotated in the patch's case; `None` where all were, so
             that the usual loss costs no more.
+        maps: `(B, M, *patch_size)`, what the loss needs of the label map; `None` where it needs nothing.
     """
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.int16]
     annotated: npt.NDArray[np.bool_] | None = None
+    maps: npt.NDArray[np.float32] | None = None
 
 
 class CaseCache:
@@ -99,6 +102,7 @@ class PatchSampler:
         batch_size: Patches a batch.
         foreground_share: Patches from the end of the batch that are centred on foreground.
         seed: Of the run.
+        label_maps: Computes what the loss needs, from the label map as it comes out of augmentation.
     """
 
     cases: CaseCache
@@ -106,6 +110,7 @@ class PatchSampler:
     batch_size: int
     foreground_share: float
     seed: int
+    label_maps: LabelMaps | None = None
 
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
@@ -118,7 +123,8 @@ class PatchSampler:
         image = np.stack([patch[0] for patch in patches]).astype(np.float32)
         label = np.stack([patch[1] for patch in patches])
         annotated = self.cases.annotated([patch[2] for patch in patches])
-        return PatchBatch(*self.augmentation(image, label), annotated)
+        image, label = self.augmentation(image, label)
+        return PatchBatch(image, label, annotated, None if self.label_maps is None else self.label_maps(label))
 
     def _is_forced(self, index: int) -> bool:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
-from autounet.losses.compound import SegmentationLoss
+from autounet.losses.segmentation import SegmentationLoss
 
 PLAIN = (LabelClass(name="a", values=(1,)), LabelClass(name="b", values=(2,)))
 REGIONS = (LabelClass(name="whole", values=(1, 2)), LabelClass(name="core", values=(2,)))
