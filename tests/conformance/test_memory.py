@@ -72,11 +72,11 @@ def plan_of(name: str, kind: str, features: tuple[int, int, int] = (16, 16, 24))
     )
 
 
-def build(plan: NetworkPlan, labels: LabelSchema) -> tuple[SegmentationNetwork, DeepSupervision]:
+def build(plan: NetworkPlan, labels: LabelSchema, loss: str = "dice_ce") -> tuple[SegmentationNetwork, DeepSupervision]:
     torch.manual_seed(0)
     network = NETWORKS[plan.name](plan, NUM_CHANNELS, labels.num_outputs)
     network.deep_supervision = True
-    return network, DeepSupervision(LOSSES["dice_ce"](labels, batch_dice=False), network.output_strides)
+    return network, DeepSupervision(LOSSES[loss](labels, batch_dice=False), network.output_strides)
 
 
 def patch_of(name: str, kind: str) -> tuple[int, ...]:
@@ -89,7 +89,9 @@ def label_shape(network: SegmentationNetwork, size: tuple[int, ...]) -> tuple[in
     return (BATCH_SIZE, *(edge - 2 * halo for edge, halo in zip(size, network.halo, strict=True)))
 
 
-def estimate(name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, half: bool = False) -> TrainingCost:
+def estimate(
+    name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, half: bool = False, loss: str = "dice_ce"
+) -> TrainingCost:
     return training_cost(
         plan_of(name, kind),
         patch_of(name, kind),
@@ -97,24 +99,30 @@ def estimate(name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, h
         labels=labels,
         batch_dice=False,
         half_precision=half,
+        loss=loss,
         num_optimizer_states=1,
     )
 
 
 @functools.cache
-def measure(name: str, kind: str, *, half: bool = False) -> Measured:
+def measure(
+    name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, half: bool = False, loss: str = "dice_ce"
+) -> Measured:
     """Two steps with momentum, so that the second begins with everything that stays."""
-    labels = SCHEMAS["labels"]
-    network, criterion = build(plan_of(name, kind), labels)
+    network, criterion = build(plan_of(name, kind), labels, loss)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, fused=True)
     size = patch_of(name, kind)
+    makes_maps = criterion.loss.label_maps((1.0,) * len(size))
 
     def forward() -> torch.Tensor:
         image = torch.randn(BATCH_SIZE, NUM_CHANNELS, *size)
-        label = torch.randint(4, label_shape(network, size), dtype=torch.int16)
+        label = torch.randint(3, label_shape(network, size), dtype=torch.int16)
+        maps = None
+        if makes_maps is not None:
+            maps = torch.rand(BATCH_SIZE, makes_maps.num_maps, *label_shape(network, size)[1:])
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             outputs = network(image)
-        result: torch.Tensor = criterion(outputs, label)
+        result: torch.Tensor = criterion(outputs, label, None, maps)
         return result
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
@@ -185,3 +193,14 @@ def test_operations_are_those_that_pytorch_counts(name: str, kind: str) -> None:
     with FlopCounterMode(display=False) as counter:
         criterion(network(image), label).backward()
     assert estimate(name, kind).flops_per_sample * BATCH_SIZE == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("kind", ["2d", "3d"])
+@pytest.mark.parametrize("schema", ["labels, ignore", "regions"])
+def test_what_a_loss_takes_is_what_was_found(loss: str, kind: str, schema: str) -> None:
+    labels = SCHEMAS[schema]
+    cost, real = estimate("plain", kind, labels, loss=loss), measure("plain", kind, labels, loss=loss)
+    kept = cost.parameter_bytes + cost.optimizer_bytes + BATCH_SIZE * cost.activation_bytes_per_sample
+    assert kept == pytest.approx(real.after_forward, rel=0.01)
+    assert cost.memory_bytes(BATCH_SIZE) == pytest.approx(real.peak, rel=0.05)
