@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -292,3 +295,17 @@ def test_it_has_a_shape_without_values(name: str, schema: LabelSchema, batch_dic
         value.backward()
     assert value.shape == ()
     assert logits.grad is not None
+
+
+@names
+def test_it_is_described_with_all_its_hyperparameters(name: str, repository: Path) -> None:
+    pages = (repository / "docs" / "reference" / "losses.md").read_text().split("\n### ")
+    described = {page.split("\n")[0].strip("`"): page for page in pages[1:]}
+    assert set(described) == set(LOSSES)
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
+    fields = [entry for entry in parameters if entry.kind == entry.KEYWORD_ONLY and entry.name != "batch_dice"]
+    for field in fields:
+        default = str(field.default).lower()
+        assert f"| `{field.name}` | {default} |" in described[name]
+    assert described[name].count("\n| `") == len(fields), "the page lists hyperparameters that are not there"
+    assert "Source:" in described[name]

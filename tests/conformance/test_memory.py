@@ -128,9 +128,9 @@ def measure(
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
         for _ in range(2):
             optimizer.zero_grad(set_to_none=True)
-            loss = forward()
+            value = forward()
             with record_function("backward pass"):
-                loss.backward()
+                value.backward()
             optimizer.step()
     in_use = peak = sum(parameter.nbytes for parameter in network.parameters())
     after_forward = 0

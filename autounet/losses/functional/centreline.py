@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from autounet.losses.functional.tensors import at_least_single, class_mean, class_sums
 
@@ -58,26 +61,26 @@ def soft_skeleton(values: Tensor, mask: Tensor | None, num_iterations: int) -> T
         mask: `(B, 1, *spatial)`; what lies outside neither erodes nor grows, and is no skeleton.
         num_iterations: Erosions.
     """
-    skeleton = _taken_by_opening(values, mask)
-    for _ in range(num_iterations):
-        values = _eroded(values, mask)
-        skeleton = skeleton + (1 - skeleton) * _taken_by_opening(values, mask)
+    skeleton = torch.zeros_like(values)
+    for _ in range(num_iterations + 1):
+        # An iteration leaves ten times more for the backward pass than goes into it, and is quickly done again.
+        values, skeleton = checkpoint(_peeled, values, skeleton, mask, use_reentrant=False, preserve_rng_state=False)
     return skeleton if mask is None else skeleton * mask
 
 
-def _taken_by_opening(values: Tensor, mask: Tensor | None) -> Tensor:
-    return F.relu(values - _dilated(_eroded(values, mask), mask))
+def _peeled(values: Tensor, skeleton: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The eroded values, and the skeleton with what an opening takes away."""
+    eroded = _eroded(values, mask)
+    taken = F.relu(values - _dilated(eroded, mask))
+    return eroded, skeleton + (1 - skeleton) * taken
 
 
 def _eroded(values: Tensor, mask: Tensor | None) -> Tensor:
     """The least of each voxel and its face neighbours; beyond the edges there is nothing."""
-    values = values if mask is None else values.masked_fill(~mask, 1.0)
+    negative = -(values if mask is None else values.masked_fill(~mask, 1.0))
     num_axes = values.ndim - 2
     windows = [[3 if other == axis else 1 for other in range(num_axes)] for axis in range(num_axes)]
-    result = -_max_pool(-values, windows[0])
-    for window in windows[1:]:
-        result = torch.minimum(result, -_max_pool(-values, window))
-    return result
+    return -functools.reduce(torch.maximum, (_max_pool(negative, window) for window in windows))
 
 
 def _dilated(values: Tensor, mask: Tensor | None) -> Tensor:

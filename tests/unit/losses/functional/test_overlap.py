@@ -101,8 +101,8 @@ def test_tversky_of_hard_masks_is_scikit_learns_score() -> None:
     p, g = (generator.integers(0, 2, 60) for _ in range(2))
     given = [torch.from_numpy(values).float().view(1, 1, 6, 10) for values in (p, g)]
     for beta in (0.5, 1, 2):
-        weights = {"alpha": 1 / (1 + beta**2), "beta": beta**2 / (1 + beta**2)}
-        found = float(tversky_loss(given[0], given[1], pool_batch=False, smooth=0, **weights))
+        alpha = 1 / (1 + beta**2)
+        found = float(tversky_loss(given[0], given[1], pool_batch=False, smooth=0, alpha=alpha, beta=1 - alpha))
         assert found == pytest.approx(1 - fbeta_score(g, p, beta=beta), abs=1e-6)
     found = float(tversky_loss(given[0], given[1], pool_batch=False, smooth=0, alpha=1, beta=1))
     assert found == pytest.approx(1 - jaccard_score(g, p), abs=1e-6)
