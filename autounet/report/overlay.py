@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR, class_colour
 from autounet.evaluation import score_case
 from autounet.geometry import Array, Geometry, Triple, bounding_box
 from autounet.labels import LabelSchema
@@ -37,14 +38,6 @@ _FILL_OPACITY = 0.45
 # organs, and their surroundings still show.
 _MARGIN_FACTOR = 1.2
 _MIN_SHOWN = 0.5
-_TEXT_COLOUR, _BACKGROUND_COLOUR = "#f2f2f2", "#161616"
-
-# The Okabe-Ito palette without black and grey (jfly.uni-koeln.de/color, 2008), distinct for all common kinds of
-# colour vision, the strongest hues on grey first; then lighter and darker ones of Tol's "muted" and "light" schemes.
-PALETTE = (
-    "#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#0072B2",
-    "#EE8866", "#44BB99", "#FFAABB", "#AA4499", "#BBCC33", "#88CCEE", "#882255", "#DDCC77", "#99DDFF",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,11 +95,6 @@ def write_overlay(
     else:
         panels = _plane_panels(shown, reference, prediction, spacing_mm)
     _draw(path, panels, texts, labels, title, "    ".join(subtitle))
-
-
-def class_colour(index: int) -> str:
-    """The colour of foreground class `index`, as `#RRGGBB`; beyond the palette's end colours come again."""
-    return PALETTE[index % len(PALETTE)]
 
 
 def _shown_image(image: Array) -> Array:
@@ -239,7 +227,7 @@ def _draw(
     below = (num_rows + 0.6) * _ROW_INCHES + _CAPTION_INCHES
     above = _TITLE_INCHES + (_SUBTITLE_INCHES if subtitle else 0)
     height = above + tallest_mm * inches_per_mm + below
-    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=_DPI, facecolor=_BACKGROUND_COLOUR)
+    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=_DPI, facecolor=BACKGROUND_COLOUR)
 
     limit = int(_WIDTH_INCHES / (_CHARACTER_INCHES * 1.5))
     title = title if len(title) <= limit else title[: limit - 1] + "…"
@@ -260,12 +248,12 @@ def _draw(
         ncol=math.ceil(len(texts) / num_rows),
         fontsize=_FONT_POINTS,
         frameon=False,
-        labelcolor=_TEXT_COLOUR,
+        labelcolor=TEXT_COLOUR,
         borderaxespad=0.3,
         columnspacing=1.6,
     )
     with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", facecolor=_BACKGROUND_COLOUR)
+        figure.savefig(partial, format="png", facecolor=BACKGROUND_COLOUR)
 
 
 def _write_text(
@@ -278,7 +266,7 @@ def _write_text(
         bottom / height,
         text,
         fontsize=points,
-        color=_TEXT_COLOUR,
+        color=TEXT_COLOUR,
         ha="center" if centred else "left",
         va="center",
         parse_math=False,  # in names of files and cases a dollar sign means itself

@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,33 +115,45 @@ class PatchSampler:
 
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
-        generator = np.random.default_rng((self.seed, step))
+        global_seed, windows = self._windows(step)
         # batchgenerators draws from both global generators; seeding them here makes batches independent of their order.
-        global_seed = int(generator.integers(2**32))
         np.random.seed(global_seed)  # noqa: NPY002
         random.seed(global_seed)
-        patches = [self._cut(generator, self._is_forced(index)) for index in range(self.batch_size)]
+        patches = [self._cut(name, start) for name, start in windows]
         image = np.stack([patch[0] for patch in patches]).astype(np.float32)
         label = np.stack([patch[1] for patch in patches])
-        annotated = self.cases.annotated([patch[2] for patch in patches])
+        annotated = self.cases.annotated([name for name, _ in windows])
         image, label = self.augmentation(image, label)
         return PatchBatch(image, label, annotated, None if self.label_maps is None else self.label_maps(label))
+
+    def case_names(self, step: int) -> tuple[str, ...]:
+        """The cases of a step's patches; no image is read for it."""
+        return tuple(name for name, _ in self._windows(step)[1])
+
+    def _windows(self, step: int) -> tuple[int, list[tuple[str, list[int]]]]:
+        """A seed for augmentation, and where each patch of a step is cut: case, and first voxel `(z, y, x)`."""
+        generator = np.random.default_rng((self.seed, step))
+        global_seed = int(generator.integers(2**32))
+        return global_seed, [self._window(generator, self._is_forced(index)) for index in range(self.batch_size)]
 
     def _is_forced(self, index: int) -> bool:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""
         return index >= round(self.batch_size * (1 - self.foreground_share))
 
-    def _cut(self, generator: np.random.Generator, forced: bool) -> tuple[Array, Array, str]:
-        """Image and label of a patch, and the name of its case."""
+    def _window(self, generator: np.random.Generator, forced: bool) -> tuple[str, list[int]]:
         name = self.cases.names[generator.integers(len(self.cases.names))]
-        image, label = self.cases.image(name), self.cases.label(name)
         initial = _three(self.augmentation.initial_patch_size)
         final = _three(self.augmentation.patch_size)
         centre = _centre(self.cases.locations(name), generator, forced)
+        return name, _patch_start(self.cases.label(name).shape[1:], initial, final, centre, generator)
+
+    def _cut(self, name: str, start: Sequence[int]) -> tuple[Array, Array]:
+        """Image and label of a patch."""
+        initial = _three(self.augmentation.initial_patch_size)
+        cut_image = cut_box(self.cases.image(name), start, initial, 0)
+        cut_label = cut_box(self.cases.label(name), start, initial, OUTSIDE)
         is_2d = len(self.augmentation.patch_size) == 2
-        start = _patch_start(label.shape[1:], initial, final, centre, generator)
-        cut_image, cut_label = cut_box(image, start, initial, 0), cut_box(label, start, initial, OUTSIDE)
-        return (cut_image[:, 0], cut_label[:, 0], name) if is_2d else (cut_image, cut_label, name)
+        return (cut_image[:, 0], cut_label[:, 0]) if is_2d else (cut_image, cut_label)
 
 
 def _annotated_only(locations: ClassLocations, annotated: tuple[int, ...] | None) -> ClassLocations:
@@ -213,9 +226,10 @@ class BatchStream:
         self._sampler = sampler
         self._next = first_step
         self._pool: ThreadPoolExecutor | ProcessPoolExecutor
+        self._make: Callable[[int], PatchBatch]
         if num_workers == 0:
             self._pool = ThreadPoolExecutor(1)
-            self._make = sampler.batch
+            self._make = partial(_batch_of, sampler)
         else:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(num_workers, context, initializer=_hold_sampler, initargs=(sampler,))
@@ -252,7 +266,23 @@ def _hold_sampler(sampler: PatchSampler) -> None:
 
 
 def _batch_of_held_sampler(step: int) -> PatchBatch:
-    return _held[0].batch(step)
+    return _batch_of(_held[0], step)
+
+
+def _batch_of(sampler: PatchSampler, step: int) -> PatchBatch:
+    """The batch, or an error that names its cases.
+
+    The error is ours, as what a library raises may not survive the way out of a process; the process' own traceback
+    comes with it and is shown by `--debug`.
+    """
+    try:
+        return sampler.batch(step)
+    except Exception as error:
+        names = ", ".join(sorted(set(sampler.case_names(step))))
+        raise RunError(
+            f"the batch of step {step} could not be made of {names}: {type(error).__name__}: {error}. If a prepared "
+            "case is damaged, delete its files in preprocessed/ and run autounet preprocess; then go on with --resume."
+        ) from error
 
 
 def _three(size: Sequence[int]) -> tuple[int, int, int]:
