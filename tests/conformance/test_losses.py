@@ -111,8 +111,8 @@ def test_following_the_gradient_leads_to_the_label_map(name: str, schema: LabelS
     loss = build(name, schema, batch_dice)
     logits, label = random_case(schema, (6, 5))
     logits.requires_grad_()
-    optimizer = torch.optim.Adam([logits], 0.5)
-    for _ in range(60):
+    optimizer = torch.optim.Adam([logits], 1.0)
+    for _ in range(30):
         optimizer.zero_grad()
         loss(logits, label).backward()
         optimizer.step()
@@ -283,8 +283,8 @@ def test_every_output_of_a_network_can_be_trained(
 
 @names
 @schemas
-@sizes
-def test_it_has_a_shape_without_values(name: str, schema: LabelSchema, batch_dice: bool, size: tuple[int, ...]) -> None:
+def test_it_has_a_shape_without_values(name: str, schema: LabelSchema, batch_dice: bool) -> None:
+    size = (4, 3, 5)
     loss = LOSSES[name](schema, batch_dice=batch_dice)
     make = loss.label_maps((1.0,) * len(size))
     with torch.device("meta"):
