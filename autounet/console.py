@@ -24,6 +24,7 @@ from autounet.errors import DataError
 
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
+    from autounet.launch.cross_validation import CrossValidation
 
 T = TypeVar("T")
 
@@ -99,6 +100,19 @@ def scores_table(summary: Summary, title: str) -> Table:
         )
     table.add_section()
     table.add_row("foreground", _number(summary.foreground_dice), _number(summary.foreground_iou))
+    return table
+
+
+def cross_validation_table(scores: CrossValidation) -> Table:
+    """Dice of every class in every fold, with mean and spread."""
+    table = Table(title=f"Cross-validation, {scores.num_cases} cases, Dice", title_justify="left")
+    for name in ("class", *(f"fold {fold}" for fold in scores.folds), "mean", "spread"):
+        table.add_column(name, justify="right" if name != "class" else "left")
+    for name, spread in scores.classes.items():
+        table.add_row(escape(name), *map(_number, spread.of_folds), _number(spread.mean), _number(spread.spread))
+    table.add_section()
+    whole = scores.foreground
+    table.add_row("foreground", *map(_number, whole.of_folds), _number(whole.mean), _number(whole.spread))
     return table
 
 

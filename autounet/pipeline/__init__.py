@@ -8,7 +8,7 @@ from autounet.pipeline.evaluation import evaluate
 from autounet.pipeline.planning import Planned, existing_plan, plan, planned_seconds
 from autounet.pipeline.prediction import Predicted, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
-from autounet.pipeline.training import Trained, train
+from autounet.pipeline.training import Trained, folds_to_train, train
 
 __all__ = [
     "Planned",
@@ -18,6 +18,7 @@ __all__ = [
     "check",
     "evaluate",
     "existing_plan",
+    "folds_to_train",
     "plan",
     "plan_and_preprocess",
     "planned_seconds",

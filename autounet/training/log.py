@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from autounet.evaluation.summary import mean_of_known
 from autounet.records import write_text_atomically
@@ -82,6 +83,19 @@ class LoggedRun:
     total_seconds: float | None = None
     total_steps: int | None = None
     stages: tuple[StageMark, ...] = ()
+
+
+class Log(Protocol):
+    """Where the trainer writes: a row a validation."""
+
+    def truncate(self, num_rows: int) -> None:
+        """Go on after the first rows, as many as a checkpoint knows of."""
+
+    def append(self, row: LogRow) -> None:
+        """Take a row."""
+
+    def close(self) -> None:
+        """The run ended, well or not."""
 
 
 class TrainingLog:

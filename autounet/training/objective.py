@@ -11,6 +11,7 @@ from autounet.geometry import Array
 from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.training.precision import Precision
+from autounet.training.replicas import Replicas
 from autounet.training.sampling import PatchBatch
 
 
@@ -26,24 +27,27 @@ class SegmentationObjective:
 
     Args:
         loss: Compares all outputs with the label map.
-        device: Where to compute.
         precision: What the network computes in; the loss is in float32.
+        replicas: This process among those that train together; each runs its part of the batch through the network.
     """
 
-    def __init__(self, loss: DeepSupervision, device: torch.device, precision: Precision) -> None:
+    def __init__(self, loss: DeepSupervision, precision: Precision, replicas: Replicas) -> None:
         self.loss = loss
-        self.device = device
         self.precision = precision
+        self.replicas = replicas
 
     def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
         """The loss of a batch."""
-        image, label = self._on_device(batch.image), self._on_device(batch.label)
-        with self.precision.autocast(self.device):
+        device, size = self.replicas.device, len(batch.image)
+        image = self._on_device(batch.image[self.replicas.part(size)])
+        label = self._on_device(batch.label)
+        with self.precision.autocast(device):
             outputs = network(image)
+        outputs = self.replicas.gather(outputs, size)
         annotated = None if batch.annotated is None else self._on_device(batch.annotated)
         maps = None if batch.maps is None else self._on_device(batch.maps)
         result: Tensor = self.loss(outputs, label, annotated, maps)
         return result
 
     def _on_device(self, array: Array) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+        return torch.from_numpy(array).to(self.replicas.device, non_blocking=True)

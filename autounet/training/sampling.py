@@ -22,9 +22,6 @@ from autounet.labels import OUTSIDE
 from autounet.losses.label_maps import LabelMaps
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 
-# nnU-Net: the last third of a batch is centred on foreground.
-FOREGROUND_SHARE = 0.33
-
 
 @dataclass(frozen=True)
 class PatchBatch:

@@ -14,8 +14,10 @@ from autounet.networks.plain import PlainUNet
 from autounet.plans import NetworkPlan
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision
+from autounet.training.replicas import alone
 from autounet.training.sampling import PatchBatch
 
+PRECISION = Precision(torch.float32, "")
 LABELS = LabelSchema(classes=(LabelClass(name="a", values=(1,)), LabelClass(name="b", values=(2,))))
 PLAN = NetworkPlan(
     name="plain",
@@ -49,7 +51,7 @@ def test_labels_annotation_and_maps_reach_the_loss(whole: bool) -> None:
     network = PlainUNet(PLAN, 1, LABELS.num_outputs)
     network.deep_supervision = True
     criterion = DeepSupervision(loss, network.output_strides)
-    value = SegmentationObjective(criterion, torch.device("cpu"), Precision(torch.float32, ""))(network, batch)
+    value = SegmentationObjective(criterion, PRECISION, alone(torch.device("cpu")))(network, batch)
     value.backward()
     assert value.isfinite()
     seen_label, seen_annotated, seen_maps = loss.given
