@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from autounet.labels import LabelSchema
-from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
+from autounet.losses.deep_supervision import DeepSupervision
+from autounet.losses.options import build_loss
 from autounet.networks import NETWORKS
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.planners.recorder import PRIME_BATCH, HalfPrecision, Moment, StepRecorder
@@ -90,7 +90,7 @@ def training_cost(
         batch_dice: Whether the Dice loss pools over the batch.
         half_precision: Whether the network runs in bfloat16 or float16 by autocast; weights and their gradients stay in
             float32, and there are half-precision copies of the weights until they were used for the last time.
-        loss: Its name in `autounet.losses.LOSSES`.
+        loss: As `autounet.losses.options.build_loss` takes it.
         num_optimizer_states: Numbers kept for each weight besides the weight and its gradient: one for momentum, two
             for Adam, one more for averaged weights.
         partially_annotated: Whether the loss is told which classes were annotated in which sample; to leave some out
@@ -136,7 +136,7 @@ def _measured(
             for size, halo, step in zip(patch_size, network.halo, network.divisor, strict=True)
         ), f"patch {patch_size} does not fit {plan.name}"
         network.deep_supervision = True
-        criterion = DeepSupervision(LOSSES.find(loss)(labels, batch_dice=batch_dice), network.output_strides)
+        criterion = DeepSupervision(build_loss(loss, labels, batch_dice=batch_dice), network.output_strides)
         num_told = labels.num_classes if partially_annotated else None
         value = _forward(network, criterion, patch_size, num_channels, half_precision, num_told)
         _, kept_per_sample = recorder.in_use
@@ -169,10 +169,12 @@ def _forward(
     image = torch.empty(PRIME_BATCH, num_channels, *patch_size, device="meta")
     label_size = [size - 2 * halo for size, halo in zip(patch_size, network.halo, strict=True)]
     label = torch.empty(PRIME_BATCH, *label_size, dtype=torch.int16, device="meta")
+    made = criterion.loss.label_maps((1.0,) * len(patch_size))
+    maps = None if made is None else torch.empty(PRIME_BATCH, made.num_maps, *label_size, device="meta")
     with HalfPrecision() if half_precision else nullcontext():
         outputs = network(image)
     told = None if num_told is None else torch.empty(PRIME_BATCH, num_told, dtype=torch.bool, device="meta")
-    value: Tensor = criterion(outputs, label, told)
+    value: Tensor = criterion(outputs, label, told, maps)
     return value
 
 

@@ -59,7 +59,10 @@ Laterality = Annotated[
         show_default="swap",
     ),
 ]
-Loss = Annotated[str | None, typer.Option("--loss", help="Loss.", show_default="dice_ce")]
+Loss = Annotated[
+    str | None,
+    typer.Option("--loss", help="Loss, or NAME,key=value,... (docs/reference/losses.md).", show_default="dice_ce"),
+]
 DeepSupervision = Annotated[
     bool | None,
     typer.Option("--deep-supervision/--no-deep-supervision", help="Train coarser outputs too.", show_default="yes"),

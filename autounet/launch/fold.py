@@ -15,8 +15,9 @@ from autounet.launch.fine_tuning import report_path, start_from
 from autounet.launch.fold_record import augmentation_of, plan_run
 from autounet.launch.fold_run import FoldRun
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
-from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
+from autounet.losses.deep_supervision import DeepSupervision
+from autounet.losses.options import build_loss
+from autounet.losses.segmentation import SegmentationLoss
 from autounet.models.folder import ModelRecord, build_network, record_path, save_weights
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.parallel import available_cpus, available_memory_bytes
@@ -138,7 +139,7 @@ def _trainer(
     config, device = record.config, run.replicas.device
     network.deep_supervision = config.deep_supervision
     strides = network.output_strides if config.deep_supervision else network.output_strides[:1]
-    loss = LOSSES.find(config.loss)(record.plan.labels, batch_dice=record.configuration.batch_dice)
+    loss = build_loss(config.loss, record.plan.labels, batch_dice=record.configuration.batch_dice)
     if config.compile:
         network.compile()
     if len(validation.final_cases) < len(run.split.validation):
@@ -150,7 +151,7 @@ def _trainer(
     return Trainer(
         network,
         SegmentationObjective(DeepSupervision(loss, strides), precision, run.replicas),
-        _stages(run, record),
+        _stages(run, record, loss),
         config,
         total_seconds=total_seconds,
         validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way),
@@ -178,15 +179,16 @@ def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationP
     return total
 
 
-def _stages(run: FoldRun, record: ModelRecord) -> list[PatchStage]:
+def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss) -> list[PatchStage]:
     """The sizes of patch over the run, the last one the configuration's own."""
     config, configuration = record.config, record.configuration
     cases = CaseCache(run.store, run.split.train, int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY))
     masked = tuple(index for index, channel in enumerate(record.plan.channels) if channel.use_mask)
+    label_maps = loss.label_maps(configuration.spacing_mm)
     stages = []
     for stage in growth_stages(configuration, config):
         augmentation = augmentation_of(record.plan, config, stage.patch_size, masked)
-        sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed)
+        sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed, label_maps)
         stages.append(PatchStage(stage.end, sampler))
     return stages
 

@@ -68,6 +68,7 @@ def with_time(
             batch_dice=candidate.batch_dice,
             half_precision=precision.dtype != torch.float32,
             partially_annotated=plan.partially_annotated,
+            loss=config.loss,
         )
 
     def count_flops(candidate: Configuration) -> float:

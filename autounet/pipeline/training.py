@@ -96,7 +96,7 @@ def train(
         split_of,
         with_network,
     )
-    from autounet.losses import LOSSES
+    from autounet.losses.options import build_loss
     from autounet.models.folder import fold_folder, model_folder
     from autounet.models.source import read_starting_point
     from autounet.training.config import TrainConfig
@@ -112,7 +112,7 @@ def train(
     if start and network is None:
         chosen = start.shape(chosen)
     require_one_stage(chosen)
-    LOSSES.find(config.loss)
+    build_loss(config.loss, plan.labels, batch_dice=chosen.batch_dice)
     raw = RawDataset.load(raw_folder(workspace, dataset))
     require_prepared(raw, plan, chosen, preprocessed)
     split = split_of(preprocessed, raw, fold)

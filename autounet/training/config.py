@@ -45,7 +45,7 @@ class TrainConfig(Record):
         augmentation: Name of the policy.
         laterality: What mirrors do to left and right classes: `swap` their labels along the left-right axis (where the
             plan confirms them, else as `no_flip`), `no_flip` that axis, or `ignore` it as nnU-Net does.
-        loss: Name of the loss.
+        loss: Of what is minimised, as `NAME` or `NAME,key=value,...`.
         deep_supervision: Whether the coarser outputs are trained too.
         precision: `auto` measures what the device is fast at.
         compile: Compile the network with `torch.compile`; needs a C++ compiler, and pays on long runs.

@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from autounet.losses.compound import DeepSupervision
+from autounet.geometry import Array
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.training.precision import Precision
 from autounet.training.replicas import Replicas
@@ -38,11 +39,15 @@ class SegmentationObjective:
     def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
         """The loss of a batch."""
         device, size = self.replicas.device, len(batch.image)
-        image = torch.from_numpy(batch.image[self.replicas.part(size)]).to(device, non_blocking=True)
-        label = torch.from_numpy(batch.label).to(device, non_blocking=True)
+        image = self._on_device(batch.image[self.replicas.part(size)])
+        label = self._on_device(batch.label)
         with self.precision.autocast(device):
             outputs = network(image)
         outputs = self.replicas.gather(outputs, size)
-        annotated = None if batch.annotated is None else torch.from_numpy(batch.annotated).to(device)
-        result: Tensor = self.loss(outputs, label, annotated)
+        annotated = None if batch.annotated is None else self._on_device(batch.annotated)
+        maps = None if batch.maps is None else self._on_device(batch.maps)
+        result: Tensor = self.loss(outputs, label, annotated, maps)
         return result
+
+    def _on_device(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.replicas.device, non_blocking=True)

@@ -19,6 +19,7 @@ from autounet.augmentation.policies import Augmentation
 from autounet.errors import RunError
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
+from autounet.losses.label_maps import LabelMaps
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 
 
@@ -31,11 +32,13 @@ class PatchBatch:
         label: `(B, *patch_size)` int16, the dataset's label values.
         annotated: `(B, num_classes)`, which classes were annotated in the patch's case; `None` where all were, so
             that the usual loss costs no more.
+        maps: `(B, M, *patch_size)`, what the loss needs of the label map; `None` where it needs nothing.
     """
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.int16]
     annotated: npt.NDArray[np.bool_] | None = None
+    maps: npt.NDArray[np.float32] | None = None
 
 
 class CaseCache:
@@ -97,6 +100,7 @@ class PatchSampler:
         batch_size: Patches a batch.
         foreground_share: Patches from the end of the batch that are centred on foreground.
         seed: Of the run.
+        label_maps: Computes what the loss needs, from the label map as it comes out of augmentation.
     """
 
     cases: CaseCache
@@ -104,6 +108,7 @@ class PatchSampler:
     batch_size: int
     foreground_share: float
     seed: int
+    label_maps: LabelMaps | None = None
 
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
@@ -115,7 +120,8 @@ class PatchSampler:
         image = np.stack([patch[0] for patch in patches]).astype(np.float32)
         label = np.stack([patch[1] for patch in patches])
         annotated = self.cases.annotated([name for name, _ in windows])
-        return PatchBatch(*self.augmentation(image, label), annotated)
+        image, label = self.augmentation(image, label)
+        return PatchBatch(image, label, annotated, None if self.label_maps is None else self.label_maps(label))
 
     def case_names(self, step: int) -> tuple[str, ...]:
         """The cases of a step's patches; no image is read for it."""

@@ -26,7 +26,7 @@ from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks import NETWORKS
 from autounet.planners import DEFAULT_PLANNER, PLANNERS
 from autounet.planners.default import constants_of

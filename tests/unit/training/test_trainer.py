@@ -18,7 +18,8 @@ from torch import Tensor
 from autounet.augmentation.policies import light_policy, no_policy
 from autounet.errors import RequestError, RunError
 from autounet.labels import LabelClass, LabelSchema
-from autounet.losses.compound import DeepSupervision, DiceCrossEntropy
+from autounet.losses.cross_entropy import DiceCrossEntropy
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.networks.plain import PlainUNet
 from autounet.plans import NetworkPlan
