@@ -15,10 +15,10 @@ from autounet.allocator import keep_large_blocks
 if sys.argv[1] == "kept":
     keep_large_blocks()
 for _ in range(3):
-    torch.ones(8 * 2**20)
+    torch.ones(16 * 2**20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    torch.ones(8 * 2**20)
+    torch.ones(16 * 2**20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
