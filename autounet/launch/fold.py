@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from autounet.augmentation import POLICIES
-from autounet.augmentation.policies import Augmentation
+from autounet.augmentation.backends import choose_backend
+from autounet.augmentation.patches import Augmentation
 from autounet.data.dataset import RawCase
 from autounet.data.splits import Split
 from autounet.errors import RequestError
@@ -149,7 +150,7 @@ def _augmentation(
     plan: Plan, config: TrainConfig, patch_size: tuple[int, ...], masked_channels: tuple[int, ...]
 ) -> Augmentation:
     """The policy, with mirrors that mind left and right."""
-    augmentation = POLICIES.find(config.augmentation)(patch_size, masked_channels)
+    augmentation = Augmentation.of(POLICIES.find(config.augmentation), patch_size, masked_channels)
     axes = augmentation.mirror_axes
     return augmentation.with_mirroring(mirroring(plan.laterality, config.laterality, axes, len(patch_size)))
 
@@ -183,7 +184,7 @@ def _trainer(
     return Trainer(
         network,
         SegmentationObjective(DeepSupervision(loss, strides), run.device, precision),
-        _stages(run, record),
+        _stages(run, record, reporter),
         config,
         total_seconds=_training_seconds(run, config, validation),
         validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way),
@@ -207,14 +208,18 @@ def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationP
     return total
 
 
-def _stages(run: FoldRun, record: ModelRecord) -> list[PatchStage]:
+def _stages(run: FoldRun, record: ModelRecord, reporter: Reporter) -> list[PatchStage]:
     """The sizes of patch over the run, the last one the configuration's own."""
     config, configuration = record.config, record.configuration
     cases = CaseCache(run.store, run.split.train, int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY))
     masked = tuple(index for index, channel in enumerate(record.plan.channels) if channel.use_mask)
+    backend = choose_backend(config.augmentation_backend, run.device.type)
+    reporter.say(backend.reason)
     stages = []
     for stage in growth_stages(configuration, config):
         augmentation = _augmentation(record.plan, config, stage.patch_size, masked)
-        sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed)
+        sampler = PatchSampler(
+            cases, augmentation, stage.batch_size, config.foreground_share, config.seed, on_device=backend.on_device
+        )
         stages.append(PatchStage(stage.end, sampler))
     return stages

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autounet.augmentation.policies import Augmentation
+from autounet.augmentation import workers
+from autounet.augmentation.patches import Augmentation, BatchParameters
 from autounet.errors import RunError
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
@@ -22,6 +22,8 @@ from autounet.preprocessing.store import ClassLocations, PreparedStore
 
 # nnU-Net: the last third of a batch is centred on foreground.
 FOREGROUND_SHARE = 0.33
+
+Start = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class PatchBatch:
         label: `(B, *patch_size)` int16, the dataset's label values.
         annotated: `(B, num_classes)`, which classes were annotated in the patch's case; `None` where all were, so
             that the usual loss costs no more.
+        pending: What is still to be done on the device: `image` and `label` are then regions, -1 outside the body.
     """
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.int16]
     annotated: npt.NDArray[np.bool_] | None = None
+    pending: BatchParameters | None = None
 
 
 class CaseCache:
@@ -99,6 +103,7 @@ class PatchSampler:
         batch_size: Patches a batch.
         foreground_share: Patches from the end of the batch that are centred on foreground.
         seed: Of the run.
+        on_device: Leave the changes to the device that trains; else they are made here.
     """
 
     cases: CaseCache
@@ -106,35 +111,44 @@ class PatchSampler:
     batch_size: int
     foreground_share: float
     seed: int
+    on_device: bool = False
 
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
         generator = np.random.default_rng((self.seed, step))
-        # batchgenerators draws from both global generators; seeding them here makes batches independent of their order.
-        global_seed = int(generator.integers(2**32))
-        np.random.seed(global_seed)  # noqa: NPY002
-        random.seed(global_seed)
-        patches = [self._cut(generator, self._is_forced(index)) for index in range(self.batch_size)]
-        image = np.stack([patch[0] for patch in patches]).astype(np.float32)
-        label = np.stack([patch[1] for patch in patches])
-        annotated = self.cases.annotated([patch[2] for patch in patches])
-        return PatchBatch(*self.augmentation(image, label), annotated)
+        windows = [self._window(generator, self._is_forced(index)) for index in range(self.batch_size)]
+        names = [name for name, _ in windows]
+        pending = self.augmentation.draw(generator, self.batch_size, self.cases.image(names[0]).shape[0])
+        # Only what the drawn changes need is cut.
+        place = zip(windows, pending.spatial.region_start, strict=True)
+        regions = [self._cut(name, start + _three(ahead, 0), pending) for (name, start), ahead in place]
+        image = np.stack([region[0] for region in regions]).astype(np.float32)
+        label = np.stack([region[1] for region in regions]).astype(np.int16)
+        annotated = self.cases.annotated(names)
+        if self.on_device:
+            return PatchBatch(image, label[:, 0], annotated, pending)
+        image, label = workers.apply(pending, image, label)
+        return PatchBatch(image, label[:, 0], annotated)
 
     def _is_forced(self, index: int) -> bool:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""
         return index >= round(self.batch_size * (1 - self.foreground_share))
 
-    def _cut(self, generator: np.random.Generator, forced: bool) -> tuple[Array, Array, str]:
-        """Image and label of a patch, and the name of its case."""
+    def _window(self, generator: np.random.Generator, forced: bool) -> tuple[str, Start]:
+        """The case of a patch, and the first voxel `(z, y, x)` of its window there."""
         name = self.cases.names[generator.integers(len(self.cases.names))]
-        image, label = self.cases.image(name), self.cases.label(name)
         initial = _three(self.augmentation.initial_patch_size)
         final = _three(self.augmentation.patch_size)
         centre = _centre(self.cases.locations(name), generator, forced)
-        is_2d = len(self.augmentation.patch_size) == 2
-        start = _patch_start(label.shape[1:], initial, final, centre, generator)
-        cut_image, cut_label = cut_box(image, start, initial, 0), cut_box(label, start, initial, OUTSIDE)
-        return (cut_image[:, 0], cut_label[:, 0], name) if is_2d else (cut_image, cut_label, name)
+        start = _patch_start(self.cases.label(name).shape[1:], initial, final, centre, generator)
+        return name, np.array(start) + (np.array(initial) - final) // 2
+
+    def _cut(self, name: str, start: Start, pending: BatchParameters) -> tuple[Array, Array]:
+        """Image and label of a region."""
+        size = pending.spatial.region_size
+        cut_image = cut_box(self.cases.image(name), start, _three(size), 0)
+        cut_label = cut_box(self.cases.label(name), start, _three(size), OUTSIDE)
+        return (cut_image[:, 0], cut_label[:, 0]) if len(size) == 2 else (cut_image, cut_label)
 
 
 def _annotated_only(locations: ClassLocations, annotated: tuple[int, ...] | None) -> ClassLocations:
@@ -249,8 +263,8 @@ def _batch_of_held_sampler(step: int) -> PatchBatch:
     return _held[0].batch(step)
 
 
-def _three(size: Sequence[int]) -> tuple[int, int, int]:
-    z, y, x = (1,) * (3 - len(size)) + tuple(size)
+def _three(size: Sequence[int], fill: int = 1) -> tuple[int, int, int]:
+    z, y, x = (fill,) * (3 - len(size)) + tuple(size)
     return (z, y, x)
 
 

@@ -1,0 +1,477 @@
+"""Changes of value: what a policy says of each, and what is drawn for the channels of a batch.
+
+A transform is frozen data: how often, and from which range. `draw` turns it into parameters for the channels that it
+strikes; `workers` and `device` apply those. A channel of a batch is counted as `sample * num_channels + channel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Range = tuple[float, float]
+Rows = npt.NDArray[np.intp]
+Values = npt.NDArray[np.float64]
+Generator = np.random.Generator
+
+_MAX_SEED = 2**63
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """What is drawn for.
+
+    Attributes:
+        num_samples: Patches of the batch.
+        num_channels: Of each.
+        patch_size: Spatial size of what comes out.
+        slice_wise: Whether the first axis is left alone by changes that would mix its coarse slices.
+    """
+
+    num_samples: int
+    num_channels: int
+    patch_size: tuple[int, ...]
+    slice_wise: bool = False
+
+
+@dataclass(frozen=True)
+class ChannelParameters:
+    """Parameters of one transform for the channels that it strikes.
+
+    Attributes:
+        rows: `(N,)` ascending; which channels of the batch. Every other array has the same length.
+    """
+
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class NoiseParameters(ChannelParameters):
+    """Noise of standard deviation `sigma` `(N,)`. The backends make different noise of one seed, alike in law."""
+
+    sigma: Values
+    seed: int
+
+
+@dataclass(frozen=True)
+class LinearParameters(ChannelParameters):
+    """`factor * value + offset`, each `(N,)`."""
+
+    factor: Values
+    offset: Values
+
+
+@dataclass(frozen=True)
+class ContrastParameters(ChannelParameters):
+    """Distances from the channel's mean times `factor` `(N,)`, cut to the values there were where `keep_range`."""
+
+    factor: Values
+    keep_range: bool
+
+
+@dataclass(frozen=True)
+class GammaParameters(ChannelParameters):
+    """Exponents `(N,)` on values scaled to [0, 1]; of the negative image where `inverted`."""
+
+    exponent: Values
+    inverted: bool
+
+
+@dataclass(frozen=True)
+class BlurParameters(ChannelParameters):
+    """Standard deviations in voxels, `(N, D)`."""
+
+    sigma: Values
+
+
+@dataclass(frozen=True)
+class LowResolutionParameters(ChannelParameters):
+    """Factors on the number of voxels of each axis, `(N, D)`."""
+
+    zoom: Values
+
+
+@dataclass(frozen=True)
+class MedianParameters(ChannelParameters):
+    """Edges of the window in voxels, `(N,)`."""
+
+    size: Rows
+
+
+@dataclass(frozen=True)
+class SharpenParameters(ChannelParameters):
+    """How much of the Laplacian is subtracted, `(N,)`."""
+
+    strength: Values
+
+
+@dataclass(frozen=True)
+class RectangleParameters(ChannelParameters):
+    """Boxes set to the channel's mean: first and behind the last voxel, `(N, R, D)`; empty ones are not there."""
+
+    start: Rows
+    stop: Rows
+
+
+@dataclass(frozen=True)
+class BumpParameters(ChannelParameters):
+    """Gaussian hills over the patch, 1 at their highest voxel: `centre` and `width` `(N, D)` in voxels."""
+
+    centre: Values
+    width: Values
+
+
+@dataclass(frozen=True)
+class GradientParameters(BumpParameters):
+    """The hill times `strength` `(N,)` is added."""
+
+    strength: Values
+
+
+@dataclass(frozen=True)
+class LocalGammaParameters(BumpParameters):
+    """Values with gamma `exponent` `(N,)` where the hill is 1, as they were where it is 0, mixed between."""
+
+    exponent: Values
+
+
+class IntensityTransform(Protocol):
+    """A change of value, as a policy names it."""
+
+    @property
+    def p(self) -> float:
+        """Probability that a sample is struck."""
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Parameters for a batch."""
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Noise of one strength in all channels of a sample.
+
+    Attributes:
+        p: Probability per sample.
+        sigma: Range of the standard deviation, drawn evenly.
+    """
+
+    p: float
+    sigma: Range
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Standard deviations, and a seed for the noise itself."""
+        rows = _struck(generator, shape, self.p)
+        per_sample = generator.uniform(*self.sigma, shape.num_samples)
+        return (NoiseParameters(rows, per_sample[rows // shape.num_channels], int(generator.integers(_MAX_SEED))),)
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """Values times a factor.
+
+    Attributes:
+        p: Probability per sample.
+        factor: Range, drawn below or above 1 with the same probability, per channel.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    factor: Range
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Factors."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        return (LinearParameters(rows, about_one(generator, self.factor, len(rows)), np.zeros(len(rows))),)
+
+
+@dataclass(frozen=True)
+class BrightnessShift:
+    """A normally distributed number added to a channel.
+
+    Attributes:
+        p: Probability per sample.
+        sigma: Its standard deviation.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    sigma: float
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Offsets."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        return (LinearParameters(rows, np.ones(len(rows)), generator.normal(0, self.sigma, len(rows))),)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Distances from the channel's mean times a factor.
+
+    Attributes:
+        p: Probability per sample.
+        factor: Range, drawn below or above 1 with the same probability, per channel.
+        p_channel: Probability per channel.
+        keep_range: Cut to the least and the greatest value that there were.
+    """
+
+    p: float
+    factor: Range
+    p_channel: float = 1.0
+    keep_range: bool = True
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Factors."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        return (ContrastParameters(rows, about_one(generator, self.factor, len(rows)), self.keep_range),)
+
+
+@dataclass(frozen=True)
+class Gamma:
+    """A power of the values, scaled to [0, 1] by their range; mean and standard deviation are given back.
+
+    Attributes:
+        p: Probability per sample.
+        exponent: Range, drawn below or above 1 with the same probability, per channel.
+        inverted: Of the negative image, so that bright values are spread instead of dark ones.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    exponent: Range
+    inverted: bool = False
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Exponents."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        return (GammaParameters(rows, about_one(generator, self.exponent, len(rows)), self.inverted),)
+
+
+@dataclass(frozen=True)
+class GaussianBlur:
+    """Blur, another one along every axis.
+
+    Attributes:
+        p: Probability per sample.
+        sigma: Range of the standard deviation in voxels, drawn evenly per channel and axis.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    sigma: Range
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Standard deviations."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        return (BlurParameters(rows, generator.uniform(*self.sigma, (len(rows), len(shape.patch_size)))),)
+
+
+@dataclass(frozen=True)
+class LowResolution:
+    """Fewer voxels (nearest) and back (linear), by one factor on all axes; slices of a coarse axis stay.
+
+    Attributes:
+        p: Probability per sample.
+        zoom: Range of the factor on the number of voxels along an axis, drawn evenly per channel.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    zoom: Range
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Factors."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        zoom = np.repeat(generator.uniform(*self.zoom, (len(rows), 1)), len(shape.patch_size), axis=1)
+        if shape.slice_wise:
+            zoom[:, 0] = 1
+        return (LowResolutionParameters(rows, zoom),)
+
+
+@dataclass(frozen=True)
+class MedianFilter:
+    """The median of a window.
+
+    Attributes:
+        p: Probability per sample.
+        size: Least and greatest edge of the window in voxels, drawn evenly per channel.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    size: tuple[int, int]
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Edges."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        return (MedianParameters(rows, generator.integers(*self.size, len(rows), dtype=np.intp, endpoint=True)),)
+
+
+@dataclass(frozen=True)
+class Sharpening:
+    """Part of the Laplacian subtracted, cut to the values that there were.
+
+    Attributes:
+        p: Probability per sample.
+        strength: Range, drawn evenly per channel.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    strength: Range
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Strengths."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        return (SharpenParameters(rows, generator.uniform(*self.strength, len(rows))),)
+
+
+@dataclass(frozen=True)
+class BlankRectangles:
+    """Boxes filled with the channel's mean.
+
+    Attributes:
+        p: Probability per sample.
+        count: Least and greatest number.
+        size: Least and greatest edge, as a share of the patch's edge, drawn evenly per axis.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    count: tuple[int, int]
+    size: Range
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Boxes inside the patch."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        patch = np.array(shape.patch_size)
+        boxes = (len(rows), self.count[1], len(patch))
+        least, greatest = (np.maximum(1, (share * patch).astype(np.intp)) for share in self.size)
+        size = generator.integers(least, greatest, boxes, endpoint=True)
+        start = generator.integers(0, patch - size, boxes, endpoint=True)
+        number = generator.integers(*self.count, len(rows), endpoint=True)
+        size[np.arange(self.count[1]) >= number[:, None]] = 0
+        return (RectangleParameters(rows, start, start + size),)
+
+
+@dataclass(frozen=True)
+class BrightnessGradient:
+    """A broad hill or hollow of brightness.
+
+    Attributes:
+        p: Probability per sample.
+        strength: Range of its height; the sign is drawn with the same probability.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    strength: Range
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Places, widths and heights."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        sign = generator.choice((-1.0, 1.0), len(rows))
+        strength = sign * generator.uniform(*self.strength, len(rows))
+        return (GradientParameters(rows, *_hills(generator, shape, len(rows)), strength),)
+
+
+@dataclass(frozen=True)
+class LocalGamma:
+    """Gamma in one part of the patch.
+
+    Attributes:
+        p: Probability per sample.
+        below: Range of exponents below 1.
+        above: Range of exponents above 1; one of the two ranges is drawn with the same probability.
+        p_channel: Probability per channel.
+    """
+
+    p: float
+    below: Range
+    above: Range
+    p_channel: float = 1.0
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Places, widths and exponents."""
+        rows = _struck(generator, shape, self.p, self.p_channel)
+        exponent = _either(generator, self.below, self.above, len(rows))
+        return (LocalGammaParameters(rows, *_hills(generator, shape, len(rows)), exponent),)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several, drawn per sample, and then struck or not with its own probability.
+
+    Attributes:
+        members: To choose from.
+    """
+
+    members: tuple[IntensityTransform, ...]
+    p: float = field(init=False, default=1.0)
+
+    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
+        """Parameters of every member, for the samples whose choice it is."""
+        choice = generator.integers(len(self.members), size=shape.num_samples)
+        drawn: list[ChannelParameters] = []
+        for index, member in enumerate(self.members):
+            for parameters in member.draw(generator, shape):
+                drawn.append(_only(parameters, choice[parameters.rows // shape.num_channels] == index))
+        return tuple(drawn)
+
+
+def draw_intensity(
+    transforms: Sequence[IntensityTransform], generator: Generator, shape: BatchShape
+) -> tuple[ChannelParameters, ...]:
+    """Parameters of all transforms in their order; those that strike nothing are left out."""
+    drawn = [parameters for transform in transforms for parameters in transform.draw(generator, shape)]
+    return tuple(parameters for parameters in drawn if len(parameters.rows))
+
+
+def about_one(generator: Generator, limits: Range, size: int) -> Values:
+    """Factors drawn evenly below 1 or evenly above 1, with the same probability (nnU-Net's `BGContrast`)."""
+    return _either(generator, (limits[0], 1.0), (1.0, limits[1]), size)
+
+
+def _either(generator: Generator, first: Range, second: Range, size: int) -> Values:
+    is_first = generator.random(size) < 0.5
+    return np.where(is_first, generator.uniform(*first, size), generator.uniform(*second, size))
+
+
+def _struck(generator: Generator, shape: BatchShape, p: float, p_channel: float = 1.0) -> Rows:
+    """Channels of the batch that are struck: a sample with probability `p`, then each channel with `p_channel`."""
+    samples = generator.random((shape.num_samples, 1)) < p
+    channels = generator.random((shape.num_samples, shape.num_channels)) < p_channel
+    return np.flatnonzero(samples & channels)
+
+
+def _hills(generator: Generator, shape: BatchShape, size: int) -> tuple[Values, Values]:
+    """Centres within half a patch's edge about the patch, and widths from a sixth of its edge to the whole, by ratio.
+
+    The facts at hand give no law for these; it is ours.
+    """
+    patch = np.array(shape.patch_size, dtype=np.float64)
+    centre = generator.uniform(-0.5, 1.5, (size, len(patch))) * patch
+    width = np.exp(generator.uniform(np.log(1 / 6), 0, (size, len(patch)))) * patch
+    return centre, width
+
+
+P = TypeVar("P", bound=ChannelParameters)
+
+
+def _only(parameters: P, keep: npt.NDArray[np.bool_]) -> P:
+    """The parameters of some of the rows."""
+    values = {entry.name: getattr(parameters, entry.name) for entry in fields(parameters)}
+    kept: dict[str, Any] = {name: value[keep] for name, value in values.items() if isinstance(value, np.ndarray)}
+    return replace(parameters, **kept)
