@@ -39,4 +39,6 @@ def choose_backend(asked: BackendChoice, device_type: str) -> Backend:
         return Backend(True, "batches are augmented on the GPU, which else would wait for the processors")
     if device_type == "cpu":
         return Backend(True, "batches are augmented in whole by torch, which takes less of the processors than NumPy")
-    return Backend(False, f"batches are augmented by NumPy beside the training: {device_type} cannot interpolate volumes")
+    return Backend(
+        False, f"batches are augmented by NumPy beside the training: {device_type} cannot interpolate volumes"
+    )

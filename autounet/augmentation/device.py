@@ -1,7 +1,8 @@
 """Drawn parameters applied with torch, a whole batch at once on the device that trains.
 
 One `grid_sample` does rotation, scaling, deformation, mirrors and the crop of all samples that are interpolated; a
-change of value works on all channels that it strikes together. Which those are is known on the host, so nothing waits for the device.
+change of value works on all channels that it strikes together. Which those are is known on the host, so nothing waits
+for the device.
 """
 
 from __future__ import annotations
@@ -210,9 +211,7 @@ def _median(parameters: MedianParameters, values: Tensor) -> Tensor:
 def _sharpen(parameters: SharpenParameters, values: Tensor) -> Tensor:
     laplacian = torch.zeros_like(values)
     for axis in _axes(values):
-        ends = torch.cat(
-            (values.narrow(axis, 0, 1), values, values.narrow(axis, values.shape[axis] - 1, 1)), dim=axis
-        )
+        ends = torch.cat((values.narrow(axis, 0, 1), values, values.narrow(axis, values.shape[axis] - 1, 1)), dim=axis)
         size = values.shape[axis]
         laplacian += 2 * values - ends.narrow(axis, 0, size) - ends.narrow(axis, 2, size)
     result = values + laplacian * _per_channel(parameters.strength, values)

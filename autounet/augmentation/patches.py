@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autounet.augmentation import POLICIES
 from autounet.augmentation.intensity import BatchShape, ChannelParameters, draw_intensity
 from autounet.augmentation.policies import Policy
 from autounet.augmentation.spatial import SpatialParameters, draw_spatial, initial_patch_size, is_slice_wise
-from autounet.laterality import Mirroring, ValuePairs
+from autounet.laterality import LateralityMode, Mirroring, ValuePairs, mirroring
+from autounet.plans import Plan
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,19 @@ class Augmentation:
         size = tuple(patch_size)
         axes = tuple(range(len(size))) if policy.mirrors else ()
         return cls(policy, size, Mirroring(axes=axes), tuple(masked_channels))
+
+    @classmethod
+    def for_plan(cls, plan: Plan, policy: str, laterality: LateralityMode, patch_size: Sequence[int]) -> Augmentation:
+        """The policy of that name, with mirrors that mind left and right, and the plan's masked channels.
+
+        Raises:
+            RequestError: There is no such policy.
+        """
+        masked = [index for index, channel in enumerate(plan.channels) if channel.use_mask]
+        augmentation = cls.of(POLICIES.find(policy), patch_size, masked)
+        return augmentation.with_mirroring(
+            mirroring(plan.laterality, laterality, augmentation.mirror_axes, len(patch_size))
+        )
 
     @property
     def mirror_axes(self) -> tuple[int, ...]:

@@ -25,6 +25,8 @@ from autounet.augmentation.intensity import (
 )
 from autounet.augmentation.spatial import Elastic, Spatial
 
+STILL = Spatial()
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -39,7 +41,7 @@ class Policy:
         mirrors: Whether each axis is mirrored with probability 1/2.
     """
 
-    spatial: Spatial = Spatial()
+    spatial: Spatial = STILL
     intensity: tuple[IntensityTransform, ...] = ()
     mirrors: bool = True
 

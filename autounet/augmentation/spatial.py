@@ -195,9 +195,7 @@ def rotation_matrix(angles: Sequence[float] | Values, num_dims: int) -> Values:
     return np.asarray(matrix).T
 
 
-def draw_spatial(
-    spatial: Spatial, mirroring: Mirroring, generator: Generator, shape: BatchShape
-) -> SpatialParameters:
+def draw_spatial(spatial: Spatial, mirroring: Mirroring, generator: Generator, shape: BatchShape) -> SpatialParameters:
     """Draw for a batch; every sample by itself."""
     num_samples, num_dims = shape.num_samples, len(shape.patch_size)
     rotated = generator.random(num_samples) < spatial.p_rotation
@@ -310,9 +308,7 @@ def _regions(
     reach = np.broadcast_to(half, shift.shape)
     if displacement is not None:
         # No voxel is displaced further than the largest node, times what the splines may overshoot.
-        overshoot = np.prod(
-            [np.abs(elastic_weights(edge, displacement.shape[2])).sum(axis=1).max() for edge in patch]
-        )
+        overshoot = np.prod([np.abs(elastic_weights(edge, displacement.shape[2])).sum(axis=1).max() for edge in patch])
         reach = reach + np.abs(displacement).reshape(*shift.shape, -1).max(axis=2) * overshoot
     extent = np.einsum("bij,bj->bi", np.abs(matrix), reach)
     before = (np.array(initial) - np.array(patch)) // 2

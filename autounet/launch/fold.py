@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from autounet.augmentation import POLICIES
 from autounet.augmentation.backends import choose_backend
 from autounet.augmentation.patches import Augmentation
 from autounet.data.dataset import RawCase
@@ -17,7 +16,7 @@ from autounet.data.splits import Split
 from autounet.errors import RequestError
 from autounet.evaluation.summary import Summary
 from autounet.inference.predictor import Predictor
-from autounet.laterality import Mirroring, is_one_sided, mirroring
+from autounet.laterality import Mirroring, is_one_sided
 from autounet.launch.timing import with_time
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
 from autounet.losses import LOSSES
@@ -123,7 +122,7 @@ def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRe
     reporter.say(configuration.time.summary)
     if config.max_seconds is None:
         reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
-    augmentation = _augmentation(run.plan, config, configuration.patch_size, ())
+    augmentation = Augmentation.for_plan(run.plan, config.augmentation, config.laterality, configuration.patch_size)
     _tell_sides(augmentation.mirroring, reporter)
     return ModelRecord(
         plan=run.plan,
@@ -144,15 +143,6 @@ def _minding_annotation(run: FoldRun, reporter: Reporter) -> TrainConfig:
         return config
     reporter.say("some cases annotate one of a left and a right class only, so the left-right axis is not mirrored")
     return config.model_copy(update={"laterality": "no_flip"})
-
-
-def _augmentation(
-    plan: Plan, config: TrainConfig, patch_size: tuple[int, ...], masked_channels: tuple[int, ...]
-) -> Augmentation:
-    """The policy, with mirrors that mind left and right."""
-    augmentation = Augmentation.of(POLICIES.find(config.augmentation), patch_size, masked_channels)
-    axes = augmentation.mirror_axes
-    return augmentation.with_mirroring(mirroring(plan.laterality, config.laterality, axes, len(patch_size)))
 
 
 def _tell_sides(mirrors: Mirroring, reporter: Reporter) -> None:
@@ -212,12 +202,11 @@ def _stages(run: FoldRun, record: ModelRecord, reporter: Reporter) -> list[Patch
     """The sizes of patch over the run, the last one the configuration's own."""
     config, configuration = record.config, record.configuration
     cases = CaseCache(run.store, run.split.train, int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY))
-    masked = tuple(index for index, channel in enumerate(record.plan.channels) if channel.use_mask)
     backend = choose_backend(config.augmentation_backend, run.device.type)
     reporter.say(backend.reason)
     stages = []
     for stage in growth_stages(configuration, config):
-        augmentation = _augmentation(record.plan, config, stage.patch_size, masked)
+        augmentation = Augmentation.for_plan(record.plan, config.augmentation, config.laterality, stage.patch_size)
         sampler = PatchSampler(
             cases, augmentation, stage.batch_size, config.foreground_share, config.seed, on_device=backend.on_device
         )

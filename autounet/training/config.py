@@ -35,7 +35,8 @@ class TrainConfig(Record):
         growth_batch: By how much a smaller patch makes up in batch size: 1 keeps the voxels of a step.
         foreground_share: Patches of a batch that are centred on foreground.
         augmentation: Name of the policy.
-        augmentation_backend: What carries it out: `workers` (NumPy beside the training) or the training `device` (torch).
+        augmentation_backend: What carries it out: `workers` (NumPy, beside the training) or the training `device`
+            (torch); `auto` takes what keeps the bottleneck free.
         laterality: What mirrors do to left and right classes: `swap` their labels along the left-right axis (where the
             plan confirms them, else as `no_flip`), `no_flip` that axis, or `ignore` it as nnU-Net does.
         loss: Name of the loss.

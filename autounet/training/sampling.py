@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,18 @@ import numpy.typing as npt
 
 from autounet.augmentation import workers
 from autounet.augmentation.patches import Augmentation, BatchParameters
+from autounet.augmentation.policies import NONE
 from autounet.errors import RunError
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
+from autounet.laterality import Mirroring
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 
 # nnU-Net: the last third of a batch is centred on foreground.
 FOREGROUND_SHARE = 0.33
 
 Start = npt.NDArray[np.intp]
+Window = tuple[str, Start]
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,33 @@ class PatchSampler:
 
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
+        generator, windows = self._windows(step)
+        return self._cut_batch(windows, self._drawn(self.augmentation, generator, windows))
+
+    def unchanged(self, step: int) -> tuple[tuple[str, ...], PatchBatch]:
+        """The cases of a step's patches, and the patches as they were before `batch` changed them."""
+        generator, windows = self._windows(step)
+        still = replace(self.augmentation, policy=NONE, mirroring=Mirroring(axes=()))
+        batch = self._cut_batch(windows, self._drawn(still, generator, windows))
+        return tuple(name for name, _ in windows), replace(batch, label=np.maximum(batch.label, 0), pending=None)
+
+    def _windows(self, step: int) -> tuple[np.random.Generator, list[Window]]:
+        """Where the patches of a step are cut, and what the rest of the step is drawn from."""
         generator = np.random.default_rng((self.seed, step))
-        windows = [self._window(generator, self._is_forced(index)) for index in range(self.batch_size)]
-        names = [name for name, _ in windows]
-        pending = self.augmentation.draw(generator, self.batch_size, self.cases.image(names[0]).shape[0])
-        # Only what the drawn changes need is cut.
+        return generator, [self._window(generator, self._is_forced(index)) for index in range(self.batch_size)]
+
+    def _drawn(
+        self, augmentation: Augmentation, generator: np.random.Generator, windows: Sequence[Window]
+    ) -> BatchParameters:
+        return augmentation.draw(generator, len(windows), self.cases.image(windows[0][0]).shape[0])
+
+    def _cut_batch(self, windows: Sequence[Window], pending: BatchParameters) -> PatchBatch:
+        """Cut what the drawn changes need, no more, and make them if that is done here."""
         place = zip(windows, pending.spatial.region_start, strict=True)
         regions = [self._cut(name, start + _three(ahead, 0), pending) for (name, start), ahead in place]
         image = np.stack([region[0] for region in regions]).astype(np.float32)
         label = np.stack([region[1] for region in regions]).astype(np.int16)
-        annotated = self.cases.annotated(names)
+        annotated = self.cases.annotated([name for name, _ in windows])
         if self.on_device:
             return PatchBatch(image, label[:, 0], annotated, pending)
         image, label = workers.apply(pending, image, label)
@@ -134,7 +154,7 @@ class PatchSampler:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""
         return index >= round(self.batch_size * (1 - self.foreground_share))
 
-    def _window(self, generator: np.random.Generator, forced: bool) -> tuple[str, Start]:
+    def _window(self, generator: np.random.Generator, forced: bool) -> Window:
         """The case of a patch, and the first voxel `(z, y, x)` of its window there."""
         name = self.cases.names[generator.integers(len(self.cases.names))]
         initial = _three(self.augmentation.initial_patch_size)

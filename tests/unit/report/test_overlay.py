@@ -11,7 +11,8 @@ from PIL import Image, ImageColor
 
 from autounet.geometry import Geometry
 from autounet.labels import LabelClass, LabelSchema
-from autounet.report.overlay import PALETTE, WIDTH_PIXELS, class_colour, write_overlay
+from autounet.report.overlay import WIDTH_PIXELS, write_overlay
+from autounet.report.panels import PALETTE, class_colour
 
 Array = npt.NDArray[Any]
 
