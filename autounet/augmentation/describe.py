@@ -52,8 +52,8 @@ def described(parameters: BatchParameters, sample: int, num_channels: int) -> tu
     for drawn in parameters.intensity:
         struck = np.flatnonzero(drawn.rows // num_channels == sample)
         if len(struck):
-            say = _WORDS.get(type(drawn), lambda drawn, row: type(drawn).__name__)
-            words.append(say(drawn, int(struck[0])))
+            say = _WORDS.get(type(drawn))
+            words.append(type(drawn).__name__ if say is None else say(drawn, int(struck[0])))
     return tuple(words)
 
 

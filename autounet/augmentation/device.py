@@ -78,7 +78,7 @@ def _moved(spatial: SpatialParameters, image: Tensor, label: Tensor) -> tuple[Te
     """Image and maps in the size of the patch. Samples that are only turned about by whole voxels are sliced."""
     new_image = image.new_empty((*image.shape[:2], *spatial.patch_size), dtype=torch.float32)
     new_label = label.new_empty((*label.shape[:2], *spatial.patch_size), dtype=torch.int16)
-    for index in np.flatnonzero(~spatial.interpolated):
+    for index in map(int, np.flatnonzero(~spatial.interpolated)):
         move = spatial.whole_move(index)
         new_image[index].copy_(image[index][(slice(None), *move.window)].permute(move.axes).flip(move.flipped))
         new_label[index].copy_(label[index][(slice(None), *move.window)].permute(move.axes).flip(move.flipped))
@@ -227,7 +227,7 @@ def _rectangles(parameters: RectangleParameters, values: Tensor) -> Tensor:
             place = np.arange(size)
             start, stop = parameters.start[:, box, axis, None], parameters.stop[:, box, axis, None]
             line = (place >= start) & (place < stop)
-            within = within & torch.from_numpy(line).to(values.device).view(along(line, axis, values.ndim - 1))
+            within = within & torch.from_numpy(line).to(values.device).view(along(line.shape, axis, values.ndim - 1))
         inside |= within
     return torch.where(inside, values.mean(_axes(values), keepdim=True), values)
 
@@ -273,7 +273,7 @@ def _hills(parameters: BumpParameters, values: Tensor) -> Tensor:
     """`(N, *patch_size)`."""
     hills = torch.ones_like(values)
     for axis, profile in enumerate(hill_profiles(parameters, values.shape[1:])):
-        hills *= _on(profile, values.device).view(along(profile, axis, values.ndim - 1))
+        hills *= _on(profile, values.device).view(along(profile.shape, axis, values.ndim - 1))
     return hills
 
 

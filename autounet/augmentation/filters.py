@@ -78,6 +78,6 @@ def hill_profiles(parameters: BumpParameters, patch_size: Sequence[int]) -> list
     return profiles
 
 
-def along(profile: Weights, axis: int, num_dims: int) -> tuple[int, ...]:
-    """The shape that lays `(N, size)` along an axis of `(N, *patch_size)`."""
-    return (len(profile), *(profile.shape[1] if other == axis else 1 for other in range(num_dims)))
+def along(shape: Sequence[int], axis: int, num_dims: int) -> tuple[int, ...]:
+    """The shape that lays an array of shape `(N, size)` along an axis of `(N, *patch_size)`."""
+    return (shape[0], *(shape[1] if other == axis else 1 for other in range(num_dims)))

@@ -139,7 +139,7 @@ def _gamma(parameters: GammaParameters, values: Image) -> Image:
     image = -values if parameters.inverted else values
     least = _reduced(np.min, image)
     spread = np.maximum(_reduced(np.max, image) - least, _TINY)
-    result = ((image - least) / spread) ** _per_channel(parameters.exponent, values) * spread + least
+    result: Image = ((image - least) / spread) ** _per_channel(parameters.exponent, values) * spread + least
     deviation = np.maximum(_reduced(np.std, result), _TINY)
     result = (result - _reduced(np.mean, result)) / deviation * _reduced(np.std, image) + _reduced(np.mean, image)
     return -result if parameters.inverted else result
@@ -201,7 +201,7 @@ def _local_gamma(parameters: LocalGammaParameters, values: Image) -> Image:
     spread = np.maximum(_reduced(np.max, values) - least, _TINY)
     scaled = (values - least) / spread
     hills = _hills(parameters, values)
-    mixed = hills * scaled ** _per_channel(parameters.exponent, values) + (1 - hills) * scaled
+    mixed: Image = hills * scaled ** _per_channel(parameters.exponent, values) + (1 - hills) * scaled
     return mixed * spread + least
 
 
@@ -209,7 +209,7 @@ def _hills(parameters: BumpParameters, values: Image) -> Image:
     """`(N, *patch_size)`."""
     hills = np.ones_like(values)
     for axis, profile in enumerate(hill_profiles(parameters, values.shape[1:])):
-        hills *= profile.reshape(along(profile, axis, values.ndim - 1))
+        hills *= profile.reshape(along(profile.shape, axis, values.ndim - 1))
     return hills
 
 

@@ -55,7 +55,7 @@ def class_colour(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
-def draw_panel(axes: Axes, panel: Panel, labels: LabelSchema) -> None:
+def draw_panel(axes: Axes, panel: Panel, labels: LabelSchema, line_points: float = 1.4) -> None:
     """The image and its labels; one unit of the axes is one voxel, stretched to its size in mm by the axes' box."""
     from matplotlib.colors import to_rgb
 
@@ -74,7 +74,7 @@ def draw_panel(axes: Axes, panel: Panel, labels: LabelSchema) -> None:
         if mask.any():
             # A rim of background closes the lines of what touches the border.
             columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
-            axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], colors=[class_colour(index)], linewidths=1.4)
+            axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], colors=[class_colour(index)], linewidths=line_points)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
 

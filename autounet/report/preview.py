@@ -31,6 +31,7 @@ _MAX_PANEL_INCHES = 2.6
 _TITLE_INCHES = 0.45
 _CAPTION_INCHES = 0.42  # two lines
 _LEGEND_ROW_INCHES = 0.24
+_LINE_POINTS = 0.9
 
 
 def write_preview(
@@ -73,7 +74,7 @@ def write_preview(
         for side, panel in enumerate(row):
             left = MARGIN_INCHES + side * (column + MARGIN_INCHES) + (column - wide) / 2
             place = np.array([left, bottom, wide, tall]) / [_WIDTH_INCHES, height, _WIDTH_INCHES, height]
-            draw_panel(figure.add_axes((place[0], place[1], place[2], place[3])), panel, labels)
+            draw_panel(figure.add_axes((place[0], place[1], place[2], place[3])), panel, labels, _LINE_POINTS)
             centre = MARGIN_INCHES + side * (column + MARGIN_INCHES) + column / 2
             write_text(figure, centre, bottom - _CAPTION_INCHES / 2, panel.caption, centred=True)
     figure.legend(

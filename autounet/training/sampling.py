@@ -161,13 +161,13 @@ class PatchSampler:
         final = _three(self.augmentation.patch_size)
         centre = _centre(self.cases.locations(name), generator, forced)
         start = _patch_start(self.cases.label(name).shape[1:], initial, final, centre, generator)
-        return name, np.array(start) + (np.array(initial) - final) // 2
+        return name, np.array(start, dtype=np.intp) + (np.array(initial, dtype=np.intp) - final) // 2
 
     def _cut(self, name: str, start: Start, pending: BatchParameters) -> tuple[Array, Array]:
         """Image and label of a region."""
-        size = pending.spatial.region_size
-        cut_image = cut_box(self.cases.image(name), start, _three(size), 0)
-        cut_label = cut_box(self.cases.label(name), start, _three(size), OUTSIDE)
+        size, first = pending.spatial.region_size, start.tolist()
+        cut_image = cut_box(self.cases.image(name), first, _three(size), 0)
+        cut_label = cut_box(self.cases.label(name), first, _three(size), OUTSIDE)
         return (cut_image[:, 0], cut_label[:, 0]) if len(size) == 2 else (cut_image, cut_label)
 
 
