@@ -43,7 +43,7 @@ def test_the_wheel_takes_one_name_only(wheel: Path) -> None:
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path, repository: Path) -> None:
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("autounet/")}
-    assert {"autounet/planners/nnunet.py", "autounet/preprocessing/case.py", "autounet/cli.py"} <= shipped
+    assert {"autounet/planners/nnunet.py", "autounet/preprocessing/case.py", "autounet/cli/app.py"} <= shipped
     assert {name for name in shipped if name.endswith(".py")} == set(modules(repository))
     assert not [name for name in shipped if "__pycache__" in name or "/tests/" in name]
 

@@ -10,7 +10,8 @@ import pytest
 import typer.main
 
 from autounet import cli
-from autounet.cli_common import chosen_workspace
+from autounet.cli.app import app
+from autounet.cli.common import chosen_workspace
 from autounet.errors import DataError, Problem, RequestError, RunError
 
 PLANNING = {
@@ -89,7 +90,7 @@ def options_of(command: Any) -> set[str]:
 
 
 def test_the_surface_is_as_it_was() -> None:
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(app)
     commands = {name: command for name, command in group.commands.items() if name != "dataset"}
     commands |= {f"dataset {name}": command for name, command in group.commands["dataset"].commands.items()}
     assert {name: options_of(command) for name, command in commands.items()} == SURFACE

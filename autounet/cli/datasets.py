@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autounet.cli_common import JobsOption, WorkspaceOption, chosen_workspace, console_reporter
+from autounet.cli.common import JobsOption, WorkspaceOption, chosen_workspace, console_reporter
 
 if TYPE_CHECKING:
     from autounet.console import ConsoleReporter

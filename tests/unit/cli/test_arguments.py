@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autounet import arguments
+from autounet.cli import arguments
 from autounet.errors import RequestError
 from autounet.planners.request import PlanRequest
 from autounet.training.config import TrainConfig
