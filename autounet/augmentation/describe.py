@@ -65,7 +65,7 @@ def _moves(spatial: SpatialParameters, sample: int) -> list[str]:
         lengths = np.linalg.norm(matrix, axis=1)
         turned = not np.allclose(np.abs(matrix / lengths[:, None]).max(axis=1), 1)
         sizes = [f"{1 / length:.2f}" for length in lengths]
-        words += ["turned"] * turned
+        words += ["mirrored"] * bool(np.linalg.det(matrix) < 0) + ["turned"] * turned
         if not np.allclose(lengths, 1):
             words.append("size x " + " x ".join(sizes[:1] if np.ptp(lengths) < _TINY else sizes))
         if spatial.displacement is not None and spatial.displacement[sample].any():

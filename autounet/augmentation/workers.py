@@ -6,6 +6,7 @@ take explicit parameters (rotation matrices), and its transforms as the standard
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import singledispatch
 from typing import Any
 
@@ -139,7 +140,7 @@ def _gamma(parameters: GammaParameters, values: Image) -> Image:
     image = -values if parameters.inverted else values
     least = _reduced(np.min, image)
     spread = np.maximum(_reduced(np.max, image) - least, _TINY)
-    result: Image = ((image - least) / spread) ** _per_channel(parameters.exponent, values) * spread + least
+    result = ((image - least) / spread) ** _per_channel(parameters.exponent, values) * spread + least
     deviation = np.maximum(_reduced(np.std, result), _TINY)
     result = (result - _reduced(np.mean, result)) / deviation * _reduced(np.std, image) + _reduced(np.mean, image)
     return -result if parameters.inverted else result
@@ -201,7 +202,7 @@ def _local_gamma(parameters: LocalGammaParameters, values: Image) -> Image:
     spread = np.maximum(_reduced(np.max, values) - least, _TINY)
     scaled = (values - least) / spread
     hills = _hills(parameters, values)
-    mixed: Image = hills * scaled ** _per_channel(parameters.exponent, values) + (1 - hills) * scaled
+    mixed = hills * scaled ** _per_channel(parameters.exponent, values) + (1 - hills) * scaled
     return mixed * spread + least
 
 
@@ -218,6 +219,6 @@ def _per_channel(numbers: npt.NDArray[np.float64], values: Image) -> Image:
     return numbers.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
 
 
-def _reduced(statistic: Any, values: Image) -> Image:
+def _reduced(statistic: Callable[..., Any], values: Image) -> Image:
     """A figure of each channel, `(N, 1, ...)`."""
-    return np.asarray(statistic(values, axis=tuple(range(1, values.ndim)), keepdims=True))
+    return np.asarray(statistic(values, axis=tuple(range(1, values.ndim)), keepdims=True), dtype=np.float32)

@@ -74,7 +74,9 @@ def draw_panel(axes: Axes, panel: Panel, labels: LabelSchema, line_points: float
         if mask.any():
             # A rim of background closes the lines of what touches the border.
             columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
-            axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], colors=[class_colour(index)], linewidths=line_points)
+            axes.contour(
+                columns, rows, np.pad(mask, 1), levels=[0.5], colors=[class_colour(index)], linewidths=line_points
+            )
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
 
