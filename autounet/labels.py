@@ -17,6 +17,7 @@ from autounet.geometry import Array
 from autounet.records import Record
 
 BACKGROUND = 0
+BACKGROUND_NAME = "background"
 # Label maps are held in 16 bits with a sign.
 MAX_VALUE = 32_767
 # Prepared label maps mark the voxels outside the body (all channels zero) with this value; they are background
@@ -56,7 +57,7 @@ class LabelSchema(Record):
         Raises:
             RequestError: Background is not 0, values are not distinct or too large, or the order does not fit.
         """
-        if labels.get("background") != BACKGROUND:
+        if labels.get(BACKGROUND_NAME) != BACKGROUND:
             raise RequestError(f"{source}: 'labels' must hold \"background\": 0, got {labels.get('background')!r}")
         ignore = labels.get("ignore")
         if ignore is not None and not isinstance(ignore, int):
@@ -64,7 +65,7 @@ class LabelSchema(Record):
         classes = tuple(
             LabelClass(name=name, values=(value,) if isinstance(value, int) else tuple(value))
             for name, value in labels.items()
-            if name not in ("background", "ignore")
+            if name not in (BACKGROUND_NAME, "ignore")
         )
         order = tuple(region_order) if region_order is not None else None
         schema = cls(
@@ -135,6 +136,13 @@ class LabelSchema(Record):
         """The label value of each output channel, ascending as in nnU-Net; regions are written by `region_order`."""
         assert not self.has_regions
         return (BACKGROUND, *sorted(entry.values[0] for entry in self.classes))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each output channel of a network stands for: a region, or background and the classes by value."""
+        if self.has_regions:
+            return self.class_names
+        return (BACKGROUND_NAME, *(entry.name for entry in sorted(self.classes, key=lambda entry: entry.values)))
 
     @property
     def class_names(self) -> tuple[str, ...]:

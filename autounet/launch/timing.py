@@ -35,6 +35,8 @@ def with_time(
     config: TrainConfig,
     device: torch.device,
     precision: Precision,
+    *,
+    keep_network: bool = False,
 ) -> Configuration:
     """A configuration as it will be trained: sized to the time given, if any, with the time and memory it takes.
 
@@ -46,6 +48,7 @@ def with_time(
         config: Tells the time, or the number of epochs.
         device: Where it is measured.
         precision: What the network computes in.
+        keep_network: Training starts from trained weights, which fit no narrower network.
     """
     inputs = plan.num_inputs(configuration)
     measure = partial(
@@ -71,7 +74,7 @@ def with_time(
 
     changes: tuple[str, ...] = ()
     if config.max_seconds is not None and not configuration.fixed_sizes:
-        sizing = size_to_clock(configuration, config, measure, count_flops)
+        sizing = size_to_clock(configuration, config, measure, count_flops, keep_network=keep_network)
         configuration, changes = sizing.configuration, sizing.changes
         step_seconds, num_steps = sizing.step_seconds, sizing.num_steps
     else:

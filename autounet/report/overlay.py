@@ -8,17 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR
 from autounet.evaluation import score_case
 from autounet.geometry import Array, Geometry, Triple, bounding_box
 from autounet.labels import LabelSchema
 from autounet.records import atomic_path
 from autounet.report.panels import (
-    BACKGROUND_COLOUR,
     CHARACTER_INCHES,
     DPI,
     FONT_POINTS,
     MARGIN_INCHES,
-    TEXT_COLOUR,
     Panel,
     draw_panel,
     legend_handles,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autounet.colours import TEXT_COLOUR, class_colour
 from autounet.geometry import Array
 from autounet.labels import LabelSchema
 
@@ -20,15 +21,7 @@ DPI = 150
 MARGIN_INCHES = 0.1
 FONT_POINTS = 9
 CHARACTER_INCHES = 0.075  # mean width of a character of the default font at 9 points
-TEXT_COLOUR, BACKGROUND_COLOUR = "#f2f2f2", "#161616"
 _FILL_OPACITY = 0.45
-
-# The Okabe-Ito palette without black and grey (jfly.uni-koeln.de/color, 2008), distinct for all common kinds of
-# colour vision, the strongest hues on grey first; then lighter and darker ones of Tol's "muted" and "light" schemes.
-PALETTE = (
-    "#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#0072B2",
-    "#EE8866", "#44BB99", "#FFAABB", "#AA4499", "#BBCC33", "#88CCEE", "#882255", "#DDCC77", "#99DDFF",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,11 +41,6 @@ class Panel:
     fill: Array | None
     lines: Array | None
     size_mm: tuple[float, float]
-
-
-def class_colour(index: int) -> str:
-    """The colour of foreground class `index`, as `#RRGGBB`; beyond the palette's end colours come again."""
-    return PALETTE[index % len(PALETTE)]
 
 
 def draw_panel(axes: Axes, panel: Panel, labels: LabelSchema, line_points: float = 1.4) -> None:

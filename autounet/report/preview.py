@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR
 from autounet.geometry import Array
 from autounet.labels import LabelSchema
 from autounet.records import atomic_path
 from autounet.report.panels import (
-    BACKGROUND_COLOUR,
     CHARACTER_INCHES,
     DPI,
     FONT_POINTS,
     MARGIN_INCHES,
-    TEXT_COLOUR,
     Panel,
     draw_panel,
     legend_handles,

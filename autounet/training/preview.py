@@ -70,7 +70,7 @@ def preview_patches(
     augmentation = Augmentation.for_plan(plan, policy, laterality, configuration.patch_size)
     cases = CaseCache(store, names, max_bytes=0)
     sampler = PatchSampler(cases, augmentation, num_patches, _FOREGROUND_SHARE, seed, on_device=True)
-    where, before = sampler.unchanged(0)
+    before = sampler.unchanged(0)
     batch = sampler.batch(0)
     assert batch.pending is not None
     image, label = workers.apply(batch.pending, batch.image, batch.label[:, None])
@@ -83,5 +83,5 @@ def preview_patches(
             label=label[index, 0],
             changes=described(batch.pending, index, image.shape[1]),
         )
-        for index, name in enumerate(where)
+        for index, name in enumerate(sampler.case_names(0))
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,12 +122,12 @@ class PatchSampler:
         generator, windows = self._windows(step)
         return self._cut_batch(windows, self._drawn(self.augmentation, generator, windows))
 
-    def unchanged(self, step: int) -> tuple[tuple[str, ...], PatchBatch]:
-        """The cases of a step's patches, and the patches as they were before `batch` changed them."""
+    def unchanged(self, step: int) -> PatchBatch:
+        """The patches of a step as they were before `batch` changed them."""
         generator, windows = self._windows(step)
         still = replace(self.augmentation, policy=NONE, mirroring=Mirroring(axes=()))
         batch = self._cut_batch(windows, self._drawn(still, generator, windows))
-        return tuple(name for name, _ in windows), replace(batch, label=np.maximum(batch.label, 0), pending=None)
+        return replace(batch, label=np.maximum(batch.label, 0), pending=None)
 
     def _windows(self, step: int) -> tuple[np.random.Generator, list[Window]]:
         """Where the patches of a step are cut, and what the rest of the step is drawn from."""
@@ -149,6 +150,10 @@ class PatchSampler:
             return PatchBatch(image, label[:, 0], annotated, pending)
         image, label = workers.apply(pending, image, label)
         return PatchBatch(image, label[:, 0], annotated)
+
+    def case_names(self, step: int) -> tuple[str, ...]:
+        """The cases of a step's patches; no image is read for it."""
+        return tuple(name for name, _ in self._windows(step)[1])
 
     def _is_forced(self, index: int) -> bool:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""
@@ -241,9 +246,10 @@ class BatchStream:
         self._sampler = sampler
         self._next = first_step
         self._pool: ThreadPoolExecutor | ProcessPoolExecutor
+        self._make: Callable[[int], PatchBatch]
         if num_workers == 0:
             self._pool = ThreadPoolExecutor(1)
-            self._make = sampler.batch
+            self._make = partial(_batch_of, sampler)
         else:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(num_workers, context, initializer=_hold_sampler, initargs=(sampler,))
@@ -280,7 +286,23 @@ def _hold_sampler(sampler: PatchSampler) -> None:
 
 
 def _batch_of_held_sampler(step: int) -> PatchBatch:
-    return _held[0].batch(step)
+    return _batch_of(_held[0], step)
+
+
+def _batch_of(sampler: PatchSampler, step: int) -> PatchBatch:
+    """The batch, or an error that names its cases.
+
+    The error is ours, as what a library raises may not survive the way out of a process; the process' own traceback
+    comes with it and is shown by `--debug`.
+    """
+    try:
+        return sampler.batch(step)
+    except Exception as error:
+        names = ", ".join(sorted(set(sampler.case_names(step))))
+        raise RunError(
+            f"the batch of step {step} could not be made of {names}: {type(error).__name__}: {error}. If a prepared "
+            "case is damaged, delete its files in preprocessed/ and run autounet preprocess; then go on with --resume."
+        ) from error
 
 
 def _three(size: Sequence[int], fill: int = 1) -> tuple[int, int, int]:

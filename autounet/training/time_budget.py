@@ -86,7 +86,12 @@ def growth_stages(configuration: Configuration, config: TrainConfig) -> tuple[Gr
 
 
 def size_to_clock(
-    configuration: Configuration, config: TrainConfig, measure: Measure, count_flops: CountFlops
+    configuration: Configuration,
+    config: TrainConfig,
+    measure: Measure,
+    count_flops: CountFlops,
+    *,
+    keep_network: bool = False,
 ) -> Sizing:
     """Make a configuration as small as the time asks for, and no smaller.
 
@@ -95,9 +100,10 @@ def size_to_clock(
         config: Tells the time, and how the patch grows.
         measure: Seconds of one step of a configuration.
         count_flops: Its arithmetic; foretells which candidates are not worth measuring.
+        keep_network: Make only batch and patch smaller: trained weights fit no narrower network.
     """
     assert config.max_seconds is not None
-    candidates = _candidates(configuration)
+    candidates = _candidates(configuration, narrowing=1.0 if keep_network else 0.5)
     # The smallest is timed first, because a step of the largest may take as long as the whole run.
     reference = measure(candidates[-1], math.inf) / count_flops(candidates[-1])
     for candidate in candidates:
@@ -191,16 +197,16 @@ def with_patch(configuration: Configuration, factor: float) -> tuple[int, ...]:
     )
 
 
-def _candidates(configuration: Configuration) -> list[Configuration]:
+def _candidates(configuration: Configuration, narrowing: float) -> list[Configuration]:
     """The configuration and its smaller versions, the largest first, without repeats."""
     small_batch = configuration.model_copy(update={"batch_size": min(configuration.batch_size, _SMALLEST_BATCH)})
-    narrow = _with_width(small_batch, 0.5)
+    narrow = _with_width(small_batch, narrowing)
     candidates = [configuration, small_batch, narrow]
     for factor in (0.8, 0.65, 0.5):
         patch = with_patch(configuration, factor)
         if np.prod(patch) >= _SMALLEST_PATCH_VOXELS[len(patch)]:
             candidates.append(narrow.model_copy(update={"patch_size": patch}))
-    candidates.append(_with_width(candidates[-1], 0.5))
+    candidates.append(_with_width(candidates[-1], narrowing))
     unique = []
     for candidate in candidates:
         if candidate not in unique:

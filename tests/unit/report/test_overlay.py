@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageColor
 
+from autounet.colours import PALETTE, class_colour
 from autounet.geometry import Geometry
 from autounet.labels import LabelClass, LabelSchema
 from autounet.report.overlay import WIDTH_PIXELS, write_overlay
-from autounet.report.panels import PALETTE, class_colour
 
 Array = npt.NDArray[Any]
 

@@ -43,7 +43,9 @@ def arithmetic(configuration: Configuration) -> float:
     return float(configuration.batch_size * np.prod(configuration.patch_size) * width**2)
 
 
-def sized(configuration: Configuration, speedup: float) -> tuple[Sizing, list[Configuration]]:
+def sized(
+    configuration: Configuration, speedup: float, *, keep_network: bool = False
+) -> tuple[Sizing, list[Configuration]]:
     """Size to a time in which the plan would take `speedup` times too long; also what was measured."""
     measured = []
 
@@ -53,7 +55,7 @@ def sized(configuration: Configuration, speedup: float) -> tuple[Sizing, list[Co
         return arithmetic(candidate) / arithmetic(configuration)
 
     config = TrainConfig(max_seconds=ENOUGH_STEPS * 1.15 / speedup)
-    return size_to_clock(configuration, config, measure, arithmetic), measured
+    return size_to_clock(configuration, config, measure, arithmetic, keep_network=keep_network), measured
 
 
 def what(sizing: Sizing) -> tuple[int, int, tuple[int, ...]]:
@@ -128,6 +130,15 @@ def test_less_time_never_gives_a_larger_network(speedup: float, factor: float) -
     configuration = configuration_of()
     more, less = sized(configuration, speedup)[0], sized(configuration, speedup * factor)[0]
     assert arithmetic(less.configuration) <= arithmetic(more.configuration)
+
+
+@pytest.mark.parametrize("speedup", [0.1, 10, 1e5])
+def test_a_network_that_is_kept_loses_batch_and_patch_only(speedup: float) -> None:
+    planned = configuration_of()
+    chosen = sized(planned, speedup, keep_network=True)[0].configuration
+    assert chosen.network == planned.network
+    if speedup == 1e5:
+        assert (chosen.batch_size, chosen.patch_size) == (2, with_patch(planned, 0.5))
 
 
 @pytest.mark.parametrize(
