@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autounet.augmentation.intensity import (
+from autounet.augmentation.parameters import (
     BlurParameters,
     ChannelParameters,
     ContrastParameters,

@@ -22,7 +22,7 @@ from autounet.augmentation.filters import (
     low_resolution_matrices,
     repeated_index,
 )
-from autounet.augmentation.intensity import (
+from autounet.augmentation.parameters import (
     BlurParameters,
     BumpParameters,
     ChannelParameters,

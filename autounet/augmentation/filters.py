@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from autounet.augmentation.intensity import BumpParameters, Rows, Values
+from autounet.augmentation.parameters import BumpParameters, Rows, Values
 
 Weights = npt.NDArray[np.float32]
 

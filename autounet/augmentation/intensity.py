@@ -1,7 +1,7 @@
-"""Changes of value: what a policy says of each, and what is drawn for the channels of a batch.
+"""Changes of value, as a policy names them.
 
 A transform is frozen data: how often, and from which range. `draw` turns it into parameters for the channels that it
-strikes; `workers` and `device` apply those. A channel of a batch is counted as `sample * num_channels + channel`.
+strikes; `workers` and `device` apply those.
 """
 
 from __future__ import annotations
@@ -13,130 +13,28 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from autounet.augmentation.parameters import (
+    BatchShape,
+    BlurParameters,
+    ChannelParameters,
+    ContrastParameters,
+    GammaParameters,
+    GradientParameters,
+    LinearParameters,
+    LocalGammaParameters,
+    LowResolutionParameters,
+    MedianParameters,
+    NoiseParameters,
+    RectangleParameters,
+    Rows,
+    SharpenParameters,
+    Values,
+)
+
 Range = tuple[float, float]
-Rows = npt.NDArray[np.intp]
-Values = npt.NDArray[np.float64]
 Generator = np.random.Generator
 
 _MAX_SEED = 2**63
-
-
-@dataclass(frozen=True)
-class BatchShape:
-    """What is drawn for.
-
-    Attributes:
-        num_samples: Patches of the batch.
-        num_channels: Of each.
-        patch_size: Spatial size of what comes out.
-        slice_wise: Whether the first axis is left alone by changes that would mix its coarse slices.
-    """
-
-    num_samples: int
-    num_channels: int
-    patch_size: tuple[int, ...]
-    slice_wise: bool = False
-
-
-@dataclass(frozen=True)
-class ChannelParameters:
-    """Parameters of one transform for the channels that it strikes.
-
-    Attributes:
-        rows: `(N,)` ascending; which channels of the batch. Every other array has the same length.
-    """
-
-    rows: Rows
-
-
-@dataclass(frozen=True)
-class NoiseParameters(ChannelParameters):
-    """Noise of standard deviation `sigma` `(N,)`. The backends make different noise of one seed, alike in law."""
-
-    sigma: Values
-    seed: int
-
-
-@dataclass(frozen=True)
-class LinearParameters(ChannelParameters):
-    """`factor * value + offset`, each `(N,)`."""
-
-    factor: Values
-    offset: Values
-
-
-@dataclass(frozen=True)
-class ContrastParameters(ChannelParameters):
-    """Distances from the channel's mean times `factor` `(N,)`, cut to the values there were where `keep_range`."""
-
-    factor: Values
-    keep_range: bool
-
-
-@dataclass(frozen=True)
-class GammaParameters(ChannelParameters):
-    """Exponents `(N,)` on values scaled to [0, 1]; of the negative image where `inverted`."""
-
-    exponent: Values
-    inverted: bool
-
-
-@dataclass(frozen=True)
-class BlurParameters(ChannelParameters):
-    """Standard deviations in voxels, `(N, D)`."""
-
-    sigma: Values
-
-
-@dataclass(frozen=True)
-class LowResolutionParameters(ChannelParameters):
-    """Factors on the number of voxels of each axis, `(N, D)`."""
-
-    zoom: Values
-
-
-@dataclass(frozen=True)
-class MedianParameters(ChannelParameters):
-    """Edges of the window in voxels, `(N,)`."""
-
-    size: Rows
-
-
-@dataclass(frozen=True)
-class SharpenParameters(ChannelParameters):
-    """How much of the Laplacian is subtracted, `(N,)`."""
-
-    strength: Values
-
-
-@dataclass(frozen=True)
-class RectangleParameters(ChannelParameters):
-    """Boxes set to the channel's mean: first and behind the last voxel, `(N, R, D)`; empty ones are not there."""
-
-    start: Rows
-    stop: Rows
-
-
-@dataclass(frozen=True)
-class BumpParameters(ChannelParameters):
-    """Gaussian hills over the patch, 1 at their highest voxel: `centre` and `width` `(N, D)` in voxels."""
-
-    centre: Values
-    width: Values
-
-
-@dataclass(frozen=True)
-class GradientParameters(BumpParameters):
-    """The hill times `strength` `(N,)` is added."""
-
-    strength: Values
-
-
-@dataclass(frozen=True)
-class LocalGammaParameters(BumpParameters):
-    """Values with gamma `exponent` `(N,)` where the hill is 1, as they were where it is 0, mixed between."""
-
-    exponent: Values
 
 
 class IntensityTransform(Protocol):
@@ -440,7 +338,13 @@ def draw_intensity(
 
 
 def about_one(generator: Generator, limits: Range, size: int) -> Values:
-    """Factors drawn evenly below 1 or evenly above 1, with the same probability (nnU-Net's `BGContrast`)."""
+    """Factors drawn evenly below 1 or evenly above 1, with the same probability (nnU-Net's `BGContrast`).
+
+    Raises:
+        ValueError: The limits do not lie on both sides of 1.
+    """
+    if not limits[0] <= 1 <= limits[1]:
+        raise ValueError(f"a range of factors about 1 is needed, got {limits}")
     return _either(generator, (limits[0], 1.0), (1.0, limits[1]), size)
 
 

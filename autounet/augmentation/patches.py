@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autounet.augmentation import POLICIES
-from autounet.augmentation.intensity import BatchShape, ChannelParameters, draw_intensity
+from autounet.augmentation.intensity import draw_intensity
+from autounet.augmentation.parameters import BatchShape, ChannelParameters
 from autounet.augmentation.policies import Policy
 from autounet.augmentation.spatial import SpatialParameters, draw_spatial, initial_patch_size, is_slice_wise
 from autounet.laterality import LateralityMode, Mirroring, ValuePairs, mirroring

@@ -20,7 +20,8 @@ from batchgenerators.augmentations.utils import (
     create_matrix_rotation_z_3d,
 )
 
-from autounet.augmentation.intensity import BatchShape, Generator, Range, Values, about_one
+from autounet.augmentation.intensity import Generator, Range, about_one
+from autounet.augmentation.parameters import BatchShape, Values
 from autounet.laterality import Mirroring
 from autounet.resample import CUBIC, axis_matrix
 

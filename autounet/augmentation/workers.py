@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from autounet.augmentation.filters import along, blur_kernel, hill_profiles, low_resolution_taps
-from autounet.augmentation.intensity import (
+from autounet.augmentation.mirrors import with_sides_swapped
+from autounet.augmentation.parameters import (
     BlurParameters,
     BumpParameters,
     ChannelParameters,
@@ -30,7 +31,6 @@ from autounet.augmentation.intensity import (
     RectangleParameters,
     SharpenParameters,
 )
-from autounet.augmentation.mirrors import with_sides_swapped
 from autounet.augmentation.patches import BatchParameters
 from autounet.augmentation.spatial import SpatialParameters, elastic_weights
 from autounet.geometry import Array
@@ -143,7 +143,7 @@ def _gamma(parameters: GammaParameters, values: Image) -> Image:
     result = ((image - least) / spread) ** _per_channel(parameters.exponent, values) * spread + least
     deviation = np.maximum(_reduced(np.std, result), _TINY)
     result = (result - _reduced(np.mean, result)) / deviation * _reduced(np.std, image) + _reduced(np.mean, image)
-    return -result if parameters.inverted else result
+    return np.asarray(-result if parameters.inverted else result)
 
 
 @change.register
@@ -203,7 +203,7 @@ def _local_gamma(parameters: LocalGammaParameters, values: Image) -> Image:
     scaled = (values - least) / spread
     hills = _hills(parameters, values)
     mixed = hills * scaled ** _per_channel(parameters.exponent, values) + (1 - hills) * scaled
-    return mixed * spread + least
+    return np.asarray(mixed * spread + least)
 
 
 def _hills(parameters: BumpParameters, values: Image) -> Image:

@@ -73,6 +73,11 @@ class CaseCache:
         """Travel to a worker as file names: every worker maps the same pages of memory."""
         return CaseCache, (self._store, self.names, 0)
 
+    @property
+    def num_channels(self) -> int:
+        """Channels of every case."""
+        return int(self._images[self.names[0]].shape[0])
+
     def image(self, name: str) -> Any:
         """`(C, Z, Y, X)`, an array or a memory map."""
         return self._images[name]
@@ -129,6 +134,10 @@ class PatchSampler:
         batch = self._cut_batch(windows, self._drawn(still, generator, windows))
         return replace(batch, label=np.maximum(batch.label, 0), pending=None)
 
+    def case_names(self, step: int) -> tuple[str, ...]:
+        """The cases of a step's patches; no image is read for it."""
+        return tuple(name for name, _ in self._windows(step)[1])
+
     def _windows(self, step: int) -> tuple[np.random.Generator, list[Window]]:
         """Where the patches of a step are cut, and what the rest of the step is drawn from."""
         generator = np.random.default_rng((self.seed, step))
@@ -137,7 +146,7 @@ class PatchSampler:
     def _drawn(
         self, augmentation: Augmentation, generator: np.random.Generator, windows: Sequence[Window]
     ) -> BatchParameters:
-        return augmentation.draw(generator, len(windows), self.cases.image(windows[0][0]).shape[0])
+        return augmentation.draw(generator, len(windows), self.cases.num_channels)
 
     def _cut_batch(self, windows: Sequence[Window], pending: BatchParameters) -> PatchBatch:
         """Cut what the drawn changes need, no more, and make them if that is done here."""
@@ -147,13 +156,9 @@ class PatchSampler:
         label = np.stack([region[1] for region in regions]).astype(np.int16)
         annotated = self.cases.annotated([name for name, _ in windows])
         if self.on_device:
-            return PatchBatch(image, label[:, 0], annotated, pending)
+            return PatchBatch(image, label[:, 0], annotated=annotated, pending=pending)
         image, label = workers.apply(pending, image, label)
-        return PatchBatch(image, label[:, 0], annotated)
-
-    def case_names(self, step: int) -> tuple[str, ...]:
-        """The cases of a step's patches; no image is read for it."""
-        return tuple(name for name, _ in self._windows(step)[1])
+        return PatchBatch(image, label[:, 0], annotated=annotated)
 
     def _is_forced(self, index: int) -> bool:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""

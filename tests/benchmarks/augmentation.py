@@ -9,6 +9,7 @@ in its workers. Figures: `docs/benchmarks/`.
 from __future__ import annotations
 
 import argparse
+import importlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -66,12 +67,12 @@ def batch_maker(name: str, batch_size: int, patch: tuple[int, ...], on: torch.de
 def nnunet_maker(batch_size: int, patch: tuple[int, ...]) -> Callable[[int], Any] | None:
     """The same with nnU-Net's own transforms, if they are installed."""
     try:
-        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+        module = importlib.import_module("nnunetv2.training.nnUNetTrainer.nnUNetTrainer")
     except ImportError:
         return None
     initial = Augmentation.of(POLICIES["nnunet"], patch).initial_patch_size
     angle = np.pi if len(patch) == 2 else np.deg2rad(30)
-    transforms = nnUNetTrainer.get_training_transforms(
+    transforms = module.nnUNetTrainer.get_training_transforms(
         patch, (-angle, angle), None, tuple(range(len(patch))), False, use_mask_for_norm=[False]
     )
     generator = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autounet.augmentation import device, workers
-from autounet.augmentation.intensity import ChannelParameters
+from autounet.augmentation.parameters import ChannelParameters
 from autounet.augmentation.patches import BatchParameters
 
 Apply = Callable[[BatchParameters, Any, Any], tuple[Any, Any]]

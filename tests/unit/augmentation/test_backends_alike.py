@@ -24,7 +24,7 @@ from scipy import stats
 
 from autounet.augmentation import POLICIES
 from autounet.augmentation.backends import choose_backend
-from autounet.augmentation.intensity import GaussianNoise
+from autounet.augmentation.intensity import GaussianNoise, IntensityTransform
 from autounet.augmentation.patches import Augmentation, BatchParameters
 from autounet.augmentation.policies import LIGHT, Policy
 
@@ -47,7 +47,7 @@ def without_noise(policy: Policy) -> Policy:
 @patches
 def test_the_same_parameters_make_the_same_images(name: str, patch: tuple[int, ...], both_applied: Both) -> None:
     augmentation = Augmentation.of(without_noise(POLICIES[name]), patch)
-    for seed in range(5):
+    for seed in range(3):
         generator = np.random.default_rng(seed)
         drawn = augmentation.draw(generator, 4, 2)
         size = drawn.spatial.region_size
@@ -56,8 +56,8 @@ def test_the_same_parameters_make_the_same_images(name: str, patch: tuple[int, .
         (image_1, label_1), (image_2, label_2) = both_applied(drawn, image, label)
         assert image_1.shape == image_2.shape == (4, 2, *patch)
         assert label_1.shape == label_2.shape == (4, 2, *patch)
-        assert (image_1.dtype, image_2.dtype) == (np.float32, np.float32)
-        assert (label_1.dtype, label_2.dtype) == (np.int16, np.int16)
+        types = [array.dtype.name for array in (image_1, image_2, label_1, label_2)]
+        assert types == ["float32", "float32", "int16", "int16"]
         # Coordinates are float64 here and float32 there.
         assert np.abs(image_1 - image_2).max() < 2e-4
         assert (label_1 != label_2).mean() < 2e-3
@@ -65,22 +65,23 @@ def test_the_same_parameters_make_the_same_images(name: str, patch: tuple[int, .
 
 
 @pytest.mark.parametrize(
-    ("policy", "index"), [(name, index) for name in ("nnunet", "da5") for index in range(len(POLICIES[name].intensity))]
+    "transform",
+    [each for name in ("nnunet", "da5") for each in without_noise(POLICIES[name]).intensity],
+    ids=lambda transform: type(transform).__name__,
 )
 @pytest.mark.parametrize("patch", [(9, 12, 11), (20, 17)], ids=["3d", "2d"])
-def test_every_change_of_value_alone(policy: str, index: int, patch: tuple[int, ...], both_applied: Both) -> None:
-    transform = POLICIES[policy].intensity[index]
-    if isinstance(transform, GaussianNoise):
-        pytest.skip("each backend makes its own noise")
+def test_every_change_of_value_alone(transform: IntensityTransform, patch: tuple[int, ...], both_applied: Both) -> None:
     augmentation = Augmentation.of(Policy(intensity=(transform,), mirrors=False), patch)
-    generator = np.random.default_rng(index)
+    generator = np.random.default_rng(1)
     drawn = augmentation.draw(generator, 80, 2)
     image = generator.normal(size=(80, 2, *patch)).astype(np.float32)
     (first, _), (second, _) = both_applied(drawn, image, np.zeros((80, 1, *patch), dtype=np.int16))
     struck = np.concatenate([parameters.rows for parameters in drawn.intensity])
     assert len(struck) >= 4
     change = np.abs(first - image).reshape(160, -1).max(axis=1)
-    assert set(np.flatnonzero(change)) == set(struck)
+    changed = set(np.flatnonzero(change))
+    assert changed <= set(struck)
+    assert len(changed) > 0.8 * len(struck)  # a resolution of 99 % changes nothing
     assert np.abs(first - second).max() < 1e-4
 
 
@@ -135,22 +136,24 @@ def alike(first: dict[str, Array], second: dict[str, Array]) -> None:
         assert abs(shares[0] - shares[1]) < 4.5 * np.sqrt(0.5 / len(one)), name
 
 
-@pytest.mark.parametrize("name", ["nnunet", "da5", "light", "unet2015"])
-@pytest.mark.parametrize("patch", [(10, 12, 10), (16, 14)], ids=["3d", "2d"])
+CASES = [(name, patch) for name in ("nnunet", "da5", "light") for patch in ((8, 10, 8), (16, 14))]
+
+
+@pytest.mark.parametrize(("name", "patch"), [*CASES, ("unet2015", (16, 14))])
 def test_different_parameters_make_the_same_distributions(
     name: str, patch: tuple[int, ...], both_applied: Both
 ) -> None:
     alike(
-        many(name, patch, range(12), both_applied, backend=0),
-        many(name, patch, range(100, 112), both_applied, backend=1),
+        many(name, patch, range(8), both_applied, backend=0),
+        many(name, patch, range(100, 108), both_applied, backend=1),
     )
 
 
 def test_distributions_tell_policies_apart(both_applied: Both) -> None:
     with pytest.raises(AssertionError):
         alike(
-            many("light", (16, 14), range(12), both_applied, backend=0),
-            many("da5", (16, 14), range(12), both_applied, backend=1),
+            many("light", (16, 14), range(8), both_applied, backend=0),
+            many("da5", (16, 14), range(8), both_applied, backend=1),
         )
 
 
@@ -184,11 +187,11 @@ def batchgenerators_light(patch: tuple[int, ...], num_batches: int) -> dict[str,
     return {key: np.concatenate([each[key] for each in found]) for key in STATISTICS}
 
 
-@pytest.mark.parametrize("patch", [(10, 12, 10), (16, 14)], ids=["3d", "2d"])
+@pytest.mark.parametrize("patch", [(8, 10, 8), (16, 14)], ids=["3d", "2d"])
 def test_light_is_what_it_was_with_batchgenerators(patch: tuple[int, ...], both_applied: Both) -> None:
-    theirs = batchgenerators_light(patch, 12)
-    alike(theirs, many("light", patch, range(12), both_applied, backend=0))
-    alike(theirs, many("light", patch, range(50, 62), both_applied, backend=1))
+    theirs = batchgenerators_light(patch, 8)
+    alike(theirs, many("light", patch, range(8), both_applied, backend=0))
+    alike(theirs, many("light", patch, range(50, 58), both_applied, backend=1))
 
 
 def test_noise_of_both_backends_is_normal(both_applied: Both) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autounet.augmentation.intensity import (
+from autounet.augmentation.parameters import (
     BlurParameters,
     ChannelParameters,
     ContrastParameters,

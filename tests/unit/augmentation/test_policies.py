@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from autounet.augmentation import POLICIES
-from autounet.augmentation.intensity import BatchShape, ChannelParameters, draw_intensity
+from autounet.augmentation.intensity import draw_intensity
+from autounet.augmentation.parameters import BatchShape, ChannelParameters
 from autounet.augmentation.patches import Augmentation, BatchParameters
 from autounet.augmentation.policies import DA5, LIGHT, NNUNET, NONE, UNET2015
 from autounet.errors import RequestError
@@ -199,7 +200,7 @@ def same(first: BatchParameters, second: BatchParameters) -> bool:
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_one_seed_draws_the_same_and_no_global_generator_is_touched(name: str) -> None:
     augmentation = Augmentation.of(POLICIES[name], (12, 12, 10))
-    before = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     first, second, other = (augmentation.draw(np.random.default_rng(seed), 4, 2) for seed in (5, 5, 6))
     assert same(first, second)
     assert same(first, other) == (name == "none")

@@ -268,7 +268,7 @@ class OddSampler(PatchSampler):
 
 def test_an_error_in_a_process_brings_its_cases_and_its_own_traceback(store: PreparedStore) -> None:
     cases = CaseCache(store, ("b", "c"), LARGE)
-    sampler = OddSampler(cases, no_policy((4, 4, 4), ()), 8, 0.0, 0)
+    sampler = OddSampler(cases, Augmentation.of(NONE, (4, 4, 4)), 8, 0.0, 0)
     stream = BatchStream(sampler, 7, 1)
     try:
         with pytest.raises(RunError) as caught:
@@ -286,7 +286,7 @@ def test_an_error_in_a_process_brings_its_cases_and_its_own_traceback(store: Pre
 
 def test_the_cases_of_a_step_are_known_without_reading_an_image(store: PreparedStore) -> None:
     cases = CaseCache(store, ("a", "b", "c"), LARGE)
-    sampler = PatchSampler(cases, no_policy((4, 4, 4), ()), 6, 0.5, 3)
+    sampler = PatchSampler(cases, Augmentation.of(NONE, (4, 4, 4)), 6, 0.5, 3)
     read: list[str] = []
 
     class Watching(CaseCache):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import time
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from autounet.augmentation.patches import Augmentation
-from autounet.augmentation.policies import LIGHT, NONE
+from autounet.augmentation.policies import LIGHT, NONE, UNET2015
 from autounet.errors import RequestError, RunError
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses.compound import DeepSupervision, DiceCrossEntropy
@@ -405,3 +406,15 @@ def test_the_objective_compares_in_float32_whatever_the_network_computes_in(stor
     assert all(loss.dtype == torch.float32 for loss in losses)
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=0.02)
     assert losses[0].item() != losses[1].item()
+
+
+def test_changes_left_to_the_device_are_made_before_the_network_sees_the_batch(store: PreparedStore) -> None:
+    torch.manual_seed(0)
+    network = PlainUNet(NETWORK, 1, LABELS.num_outputs)
+    loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
+    objective = SegmentationObjective(loss, CPU, Precision(torch.float32, "test"))
+    here = PatchSampler(CaseCache(store, ("a",), 0), Augmentation.of(UNET2015, (8, 8, 8)), 2, 0.5, 0)
+    there = dataclasses.replace(here, on_device=True)
+    for step in range(3):
+        found, expected = (objective(network, sampler.batch(step)).item() for sampler in (there, here))
+        assert found == pytest.approx(expected, abs=1e-3)
