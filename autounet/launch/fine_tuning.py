@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from autounet.models.folder import ModelRecord
+from autounet.models.folder import ModelRecord, build_network
 from autounet.models.source import StartingPoint
 from autounet.networks import NETWORKS
 from autounet.networks.blocks import SegmentationNetwork
@@ -14,6 +15,9 @@ from autounet.progress import SILENT, Reporter
 from autounet.training.ports import Ports, roles
 from autounet.training.transfer import transfer
 from autounet.training.transfer_report import TransferReport
+
+# Not a power of two: PyTorch seeds its generator with 32 bits of the number only.
+_OWN_SEEDS = 1_000_003
 
 
 def report_path(fold: Path) -> Path:
@@ -29,7 +33,7 @@ def start_from(
 
     Args:
         start: Where the weights come from.
-        network: Freshly built from `record`; changed in place, whatever its device.
+        network: Built from `record`; all its weights are set, on whatever device it is.
         record: Of the run to come.
         reporter: Is told the report, a few lines.
 
@@ -39,12 +43,23 @@ def start_from(
     plan = record.configuration.network
     ports = Ports.of(record.plan, record.configuration)
     role_of = roles(lambda inputs, outputs: NETWORKS.find(plan.name)(plan, inputs, outputs), ports)
-    weights, report = transfer(network.state_dict(), role_of, ports, start.source)
+    weights, report = transfer(_fresh_weights(record), role_of, ports, start.source)
     network.load_state_dict(weights)
     report = report.model_copy(update={"remarks": _remarks(start.record, record)})
     for line in report.lines():
         reporter.say(line)
     return report
+
+
+def _fresh_weights(record: ModelRecord) -> dict[str, Tensor]:
+    """Weights to begin with where the source has none, drawn from a seed of their own.
+
+    From the run's seed, which mostly is the source's too, they would be what the source began with, and a new class
+    might begin as the twin of a known one.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(record.config.seed + _OWN_SEEDS)
+        return build_network(record).state_dict()
 
 
 def _remarks(source: ModelRecord | None, record: ModelRecord) -> tuple[str, ...]:

@@ -33,8 +33,8 @@ class StartingPoint:
     def shape(self, configuration: Configuration) -> Configuration:
         """The configuration with the source's network, so that all of it can be taken over.
 
-        The patch keeps its size, or gets the nearest that the network can pool. Without a record, and where the number of
-        axes differs, nothing changes.
+        The patch keeps its size, or gets the nearest that the network can pool. Without a record, and where the number
+        of axes differs, nothing changes.
         """
         if self.record is None:
             return configuration

@@ -136,6 +136,8 @@ def draw_progress(path: Path, run: LoggedRun, rows: Sequence[LogRow]) -> None:
 def dice_label(run: LoggedRun, rows: Sequence[LogRow]) -> str:
     """What the scores are of: `Dice on 8 rotating whole validation cases`."""
     counts = sorted({row.num_cases for row in rows})
+    if counts[-1] == 0:
+        return "Dice: no validation cases"
     number = "-".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     cases = "case" if counts[-1] == 1 else "cases"
     if counts[0] >= run.num_validation_cases:

@@ -186,6 +186,7 @@ def test_scores_are_named_for_what_they_are(tmp_path: Path) -> None:
     assert dice_label(run, [replace(row, num_cases=1)]) == "Dice on 1 rotating whole validation case"
     assert dice_label(run, [row, replace(row, num_cases=5)]) == "Dice on 3-5 rotating whole validation cases"
     assert dice_label(replace(run, num_validation_cases=3), [row]) == "Dice on all 3 whole validation cases"
+    assert dice_label(replace(run, num_validation_cases=0), [replace(row, num_cases=0)]) == "Dice: no validation cases"
     alone = replace(run, num_validation_cases=1)
     assert dice_label(alone, [replace(row, num_cases=1)]) == "Dice on the one validation case"
 
