@@ -122,7 +122,7 @@ def _field(displacement: Any, patch_size: tuple[int, ...], device: torch.device)
     """Displacements `(B, *patch_size, D)` of every voxel, from those at the nodes."""
     field = _on(displacement, device).movedim(1, -1)
     for axis, size in enumerate(patch_size, start=1):
-        weights = torch.from_numpy(elastic_weights(size, field.shape[axis])).to(device)
+        weights = torch.from_numpy(elastic_weights(size, field.shape[axis])).to(device, non_blocking=True)
         field = torch.tensordot(field, weights, dims=([axis], [1])).movedim(-1, axis)
     return field.contiguous()
 
@@ -227,7 +227,8 @@ def _rectangles(parameters: RectangleParameters, values: Tensor) -> Tensor:
             place = np.arange(size)
             start, stop = parameters.start[:, box, axis, None], parameters.stop[:, box, axis, None]
             line = (place >= start) & (place < stop)
-            within = within & torch.from_numpy(line).to(values.device).view(along(line.shape, axis, values.ndim - 1))
+            mask = torch.from_numpy(line).to(values.device, non_blocking=True)
+            within = within & mask.view(along(line.shape, axis, values.ndim - 1))
         inside |= within
     return torch.where(inside, values.mean(_axes(values), keepdim=True), values)
 
@@ -250,7 +251,7 @@ def _median_of_one(channel: Tensor, size: int) -> Tensor:
     """The upper median of a window that reaches `size // 2` voxels before each voxel, the ends repeated mirrored."""
     for axis, edge in enumerate(channel.shape):
         index = repeated_index(np.arange(-(size // 2), edge + size - size // 2 - 1), edge)
-        channel = channel.index_select(axis, torch.from_numpy(index).to(channel.device))
+        channel = channel.index_select(axis, torch.from_numpy(index).to(channel.device, non_blocking=True))
     windows = channel
     for axis in range(channel.ndim):
         windows = windows.unfold(axis, size, 1)
