@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autounet.augmentation.elastic import elastic_weights
 from autounet.augmentation.filters import (
     along,
     blur_matrices,
@@ -39,7 +40,7 @@ from autounet.augmentation.parameters import (
     SharpenParameters,
 )
 from autounet.augmentation.patches import BatchParameters
-from autounet.augmentation.spatial import SpatialParameters, elastic_weights
+from autounet.augmentation.spatial import SpatialParameters
 from autounet.labels import OUTSIDE
 from autounet.laterality import ValuePairs
 

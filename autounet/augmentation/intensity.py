@@ -1,4 +1,4 @@
-"""Changes of value, as a policy names them.
+"""Changes of value that treat every voxel alike, as a policy names them; those that do not are in `local`.
 
 A transform is frozen data: how often, and from which range. `draw` turns it into parameters for the channels that it
 strikes; `workers` and `device` apply those.
@@ -15,19 +15,12 @@ import numpy.typing as npt
 
 from autounet.augmentation.parameters import (
     BatchShape,
-    BlurParameters,
     ChannelParameters,
     ContrastParameters,
     GammaParameters,
-    GradientParameters,
     LinearParameters,
-    LocalGammaParameters,
-    LowResolutionParameters,
-    MedianParameters,
     NoiseParameters,
-    RectangleParameters,
     Rows,
-    SharpenParameters,
     Values,
 )
 
@@ -62,7 +55,7 @@ class GaussianNoise:
 
     def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
         """Standard deviations, and a seed for the noise itself."""
-        rows = _struck(generator, shape, self.p)
+        rows = struck(generator, shape, self.p)
         per_sample = generator.uniform(*self.sigma, shape.num_samples)
         return (NoiseParameters(rows, per_sample[rows // shape.num_channels], int(generator.integers(_MAX_SEED))),)
 
@@ -83,7 +76,7 @@ class Brightness:
 
     def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
         """Factors."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
+        rows = struck(generator, shape, self.p, self.p_channel)
         return (LinearParameters(rows, about_one(generator, self.factor, len(rows)), np.zeros(len(rows))),)
 
 
@@ -103,7 +96,7 @@ class BrightnessShift:
 
     def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
         """Offsets."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
+        rows = struck(generator, shape, self.p, self.p_channel)
         return (LinearParameters(rows, np.ones(len(rows)), generator.normal(0, self.sigma, len(rows))),)
 
 
@@ -125,7 +118,7 @@ class Contrast:
 
     def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
         """Factors."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
+        rows = struck(generator, shape, self.p, self.p_channel)
         return (ContrastParameters(rows, about_one(generator, self.factor, len(rows)), self.keep_range),)
 
 
@@ -147,165 +140,8 @@ class Gamma:
 
     def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
         """Exponents."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
+        rows = struck(generator, shape, self.p, self.p_channel)
         return (GammaParameters(rows, about_one(generator, self.exponent, len(rows)), self.inverted),)
-
-
-@dataclass(frozen=True)
-class GaussianBlur:
-    """Blur, another one along every axis.
-
-    Attributes:
-        p: Probability per sample.
-        sigma: Range of the standard deviation in voxels, drawn evenly per channel and axis.
-        p_channel: Probability per channel.
-    """
-
-    p: float
-    sigma: Range
-    p_channel: float = 1.0
-
-    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
-        """Standard deviations."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
-        return (BlurParameters(rows, generator.uniform(*self.sigma, (len(rows), len(shape.patch_size)))),)
-
-
-@dataclass(frozen=True)
-class LowResolution:
-    """Fewer voxels (nearest) and back (linear), by one factor on all axes; slices of a coarse axis stay.
-
-    Attributes:
-        p: Probability per sample.
-        zoom: Range of the factor on the number of voxels along an axis, drawn evenly per channel.
-        p_channel: Probability per channel.
-    """
-
-    p: float
-    zoom: Range
-    p_channel: float = 1.0
-
-    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
-        """Factors."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
-        zoom = np.repeat(generator.uniform(*self.zoom, (len(rows), 1)), len(shape.patch_size), axis=1)
-        if shape.slice_wise:
-            zoom[:, 0] = 1
-        return (LowResolutionParameters(rows, zoom),)
-
-
-@dataclass(frozen=True)
-class MedianFilter:
-    """The median of a window.
-
-    Attributes:
-        p: Probability per sample.
-        size: Least and greatest edge of the window in voxels, drawn evenly per channel.
-        p_channel: Probability per channel.
-    """
-
-    p: float
-    size: tuple[int, int]
-    p_channel: float = 1.0
-
-    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
-        """Edges."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
-        return (MedianParameters(rows, generator.integers(*self.size, len(rows), dtype=np.intp, endpoint=True)),)
-
-
-@dataclass(frozen=True)
-class Sharpening:
-    """Part of the Laplacian subtracted, cut to the values that there were.
-
-    Attributes:
-        p: Probability per sample.
-        strength: Range, drawn evenly per channel.
-        p_channel: Probability per channel.
-    """
-
-    p: float
-    strength: Range
-    p_channel: float = 1.0
-
-    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
-        """Strengths."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
-        return (SharpenParameters(rows, generator.uniform(*self.strength, len(rows))),)
-
-
-@dataclass(frozen=True)
-class BlankRectangles:
-    """Boxes filled with the channel's mean.
-
-    Attributes:
-        p: Probability per sample.
-        count: Least and greatest number.
-        size: Least and greatest edge, as a share of the patch's edge, drawn evenly per axis.
-        p_channel: Probability per channel.
-    """
-
-    p: float
-    count: tuple[int, int]
-    size: Range
-    p_channel: float = 1.0
-
-    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
-        """Boxes inside the patch."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
-        patch = np.array(shape.patch_size)
-        boxes = (len(rows), self.count[1], len(patch))
-        least, greatest = (np.maximum(1, (share * patch).astype(np.intp)) for share in self.size)
-        size = generator.integers(least, greatest, boxes, endpoint=True)
-        start = generator.integers(0, patch - size, boxes, endpoint=True)
-        number = generator.integers(*self.count, len(rows), endpoint=True)
-        size[np.arange(self.count[1]) >= number[:, None]] = 0
-        return (RectangleParameters(rows, start, start + size),)
-
-
-@dataclass(frozen=True)
-class BrightnessGradient:
-    """A broad hill or hollow of brightness.
-
-    Attributes:
-        p: Probability per sample.
-        strength: Range of its height; the sign is drawn with the same probability.
-        p_channel: Probability per channel.
-    """
-
-    p: float
-    strength: Range
-    p_channel: float = 1.0
-
-    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
-        """Places, widths and heights."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
-        sign = generator.choice((-1.0, 1.0), len(rows))
-        strength = sign * generator.uniform(*self.strength, len(rows))
-        return (GradientParameters(rows, *_hills(generator, shape, len(rows)), strength),)
-
-
-@dataclass(frozen=True)
-class LocalGamma:
-    """Gamma in one part of the patch.
-
-    Attributes:
-        p: Probability per sample.
-        below: Range of exponents below 1.
-        above: Range of exponents above 1; one of the two ranges is drawn with the same probability.
-        p_channel: Probability per channel.
-    """
-
-    p: float
-    below: Range
-    above: Range
-    p_channel: float = 1.0
-
-    def draw(self, generator: Generator, shape: BatchShape) -> tuple[ChannelParameters, ...]:
-        """Places, widths and exponents."""
-        rows = _struck(generator, shape, self.p, self.p_channel)
-        exponent = _either(generator, self.below, self.above, len(rows))
-        return (LocalGammaParameters(rows, *_hills(generator, shape, len(rows)), exponent),)
 
 
 @dataclass(frozen=True)
@@ -345,30 +181,20 @@ def about_one(generator: Generator, limits: Range, size: int) -> Values:
     """
     if not limits[0] <= 1 <= limits[1]:
         raise ValueError(f"a range of factors about 1 is needed, got {limits}")
-    return _either(generator, (limits[0], 1.0), (1.0, limits[1]), size)
+    return either(generator, (limits[0], 1.0), (1.0, limits[1]), size)
 
 
-def _either(generator: Generator, first: Range, second: Range, size: int) -> Values:
+def either(generator: Generator, first: Range, second: Range, size: int) -> Values:
+    """Numbers drawn evenly from one of two ranges, each with the same probability."""
     is_first = generator.random(size) < 0.5
     return np.where(is_first, generator.uniform(*first, size), generator.uniform(*second, size))
 
 
-def _struck(generator: Generator, shape: BatchShape, p: float, p_channel: float = 1.0) -> Rows:
+def struck(generator: Generator, shape: BatchShape, p: float, p_channel: float = 1.0) -> Rows:
     """Channels of the batch that are struck: a sample with probability `p`, then each channel with `p_channel`."""
     samples = generator.random((shape.num_samples, 1)) < p
     channels = generator.random((shape.num_samples, shape.num_channels)) < p_channel
     return np.flatnonzero(samples & channels)
-
-
-def _hills(generator: Generator, shape: BatchShape, size: int) -> tuple[Values, Values]:
-    """Centres within half a patch's edge about the patch, and widths from a sixth of its edge to the whole, by ratio.
-
-    The facts at hand give no law for these; it is ours.
-    """
-    patch = np.array(shape.patch_size, dtype=np.float64)
-    centre = generator.uniform(-0.5, 1.5, (size, len(patch))) * patch
-    width = np.exp(generator.uniform(np.log(1 / 6), 0, (size, len(patch)))) * patch
-    return centre, width
 
 
 P = TypeVar("P", bound=ChannelParameters)

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autounet.augmentation.elastic import Elastic
 from autounet.augmentation.intensity import (
-    BlankRectangles,
     Brightness,
-    BrightnessGradient,
     BrightnessShift,
     Contrast,
     Gamma,
-    GaussianBlur,
     GaussianNoise,
     IntensityTransform,
+    OneOf,
+)
+from autounet.augmentation.local import (
+    BlankRectangles,
+    BrightnessGradient,
+    GaussianBlur,
     LocalGamma,
     LowResolution,
     MedianFilter,
-    OneOf,
     Sharpening,
 )
-from autounet.augmentation.spatial import Elastic, Spatial
+from autounet.augmentation.spatial import Spatial
 
 STILL = Spatial()
 

@@ -20,10 +20,10 @@ from batchgenerators.augmentations.utils import (
     create_matrix_rotation_z_3d,
 )
 
+from autounet.augmentation.elastic import Elastic, deformed_extent, draw_displacements
 from autounet.augmentation.intensity import Generator, Range, about_one
-from autounet.augmentation.parameters import BatchShape, Values
+from autounet.augmentation.parameters import BatchShape, Rows, Values
 from autounet.laterality import Mirroring
-from autounet.resample import CUBIC, axis_matrix
 
 # A patch this many times longer than its first axis is augmented slice by slice: turning it about the other axes
 # would mix voxels of very different sizes.
@@ -33,21 +33,6 @@ _ROTATION_3D = np.deg2rad(30)
 _ROTATION_ELONGATED_2D = np.deg2rad(15)
 # Interpolation weights below this are lost, so that rounding makes no region a voxel larger.
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Elastic:
-    """Random displacements on a coarse grid over the patch, cubic splines between (U-Net, 2015, section 3.1).
-
-    Attributes:
-        p: Probability per sample.
-        num_nodes: Of the grid along each axis, at the centres of equal parts of the patch.
-        sigma: Standard deviation of each component of a displacement, in voxels.
-    """
-
-    p: float
-    num_nodes: int = 3
-    sigma: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +109,7 @@ class SpatialParameters:
     displacement: Values | None
     interpolated: npt.NDArray[np.bool_]
     swapped: npt.NDArray[np.bool_]
-    region_start: npt.NDArray[np.intp]
+    region_start: Rows
     region_size: tuple[int, ...]
 
     @property
@@ -210,7 +195,7 @@ def draw_spatial(spatial: Spatial, mirroring: Mirroring, generator: Generator, s
         turn = rotation_matrix(rotation[index], num_dims) if rotated[index] else np.eye(num_dims)
         matrix[index] = np.diag(factor[index]) @ turn @ exact
     shift = generator.uniform(-1, 1, (num_samples, num_dims)) * spatial.shift * np.array(shape.patch_size)
-    displacement, deformed = _displacements(spatial.elastic, generator, shape)
+    displacement, deformed = draw_displacements(spatial.elastic, generator, shape)
     if shape.slice_wise:
         shift[:, 0] = 0
     swaps = [axis == mirroring.swap_axis for axis in mirroring.axes]
@@ -225,11 +210,6 @@ def draw_spatial(spatial: Spatial, mirroring: Mirroring, generator: Generator, s
         region_start=start,
         region_size=size,
     )
-
-
-def elastic_weights(size: int, num_nodes: int) -> npt.NDArray[np.float32]:
-    """`(size, num_nodes)`: how the displacement of a voxel follows from those of the nodes along one axis."""
-    return np.asarray(axis_matrix(num_nodes, size, CUBIC))
 
 
 def _plane(patch_size: Sequence[int]) -> range:
@@ -284,36 +264,18 @@ def _whole_turn(spatial: Spatial, mirroring: Mirroring, generator: Generator, pa
     return matrix
 
 
-def _displacements(
-    elastic: Elastic | None, generator: Generator, shape: BatchShape
-) -> tuple[Values | None, npt.NDArray[np.bool_]]:
-    """`(B, D, *nodes)`, zero in samples that are not deformed; and which are. Slices are deformed alike."""
-    num_samples, num_dims = shape.num_samples, len(shape.patch_size)
-    if elastic is None:
-        return None, np.zeros(num_samples, dtype=bool)
-    deformed = generator.random(num_samples) < elastic.p
-    nodes = (elastic.num_nodes,) * num_dims
-    drawn = generator.normal(0, elastic.sigma, (num_samples, num_dims, *nodes))
-    if shape.slice_wise:
-        drawn[:, 0] = 0
-        drawn[:] = drawn[:, :, :1]
-    drawn[~deformed] = 0
-    return (drawn if deformed.any() else None), deformed
-
-
 def _regions(
     matrix: Values, shift: Values, displacement: Values | None, patch: tuple[int, ...], initial: tuple[int, ...]
-) -> tuple[npt.NDArray[np.intp], tuple[int, ...]]:
+) -> tuple[Rows, tuple[int, ...]]:
     """What of the case a batch needs: start of each region and their common size, within nnU-Net's region."""
     half = (np.array(patch) - 1) / 2
-    reach = np.broadcast_to(half, shift.shape)
-    if displacement is not None:
-        # No voxel is displaced further than the largest node, times what the splines may overshoot.
-        overshoot = np.prod([np.abs(elastic_weights(edge, displacement.shape[2])).sum(axis=1).max() for edge in patch])
-        reach = reach + np.abs(displacement).reshape(*shift.shape, -1).max(axis=2) * overshoot
-    extent = np.einsum("bij,bj->bi", np.abs(matrix), reach)
+    if displacement is None:
+        extent = np.abs(matrix) @ half
+        low, high = -extent, extent
+    else:
+        low, high = deformed_extent(matrix, displacement, patch)
     before = (np.array(initial) - np.array(patch)) // 2
-    first = np.maximum(np.floor(half + shift - extent + _ROUNDING), -before).astype(np.intp)
-    last = np.minimum(np.ceil(half + shift + extent - _ROUNDING), np.array(initial) - before - 1).astype(np.intp)
+    first = np.maximum(np.floor(half + shift + low + _ROUNDING), -before).astype(np.intp)
+    last = np.minimum(np.ceil(half + shift + high - _ROUNDING), np.array(initial) - before - 1).astype(np.intp)
     size = (last - first + 1).max(axis=0)
     return first, tuple(int(edge) for edge in size)

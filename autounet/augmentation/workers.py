@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from autounet.augmentation.elastic import displacement_field, elastic_weights
 from autounet.augmentation.filters import along, blur_kernel, hill_profiles, low_resolution_taps
 from autounet.augmentation.mirrors import with_sides_swapped
 from autounet.augmentation.parameters import (
@@ -32,7 +33,7 @@ from autounet.augmentation.parameters import (
     SharpenParameters,
 )
 from autounet.augmentation.patches import BatchParameters
-from autounet.augmentation.spatial import SpatialParameters, elastic_weights
+from autounet.augmentation.spatial import SpatialParameters
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
 
@@ -83,7 +84,9 @@ def _moved(spatial: SpatialParameters, index: int, image: Image, label: Array) -
         common: dict[str, Any] = {"matrix": matrix, "offset": offset, "output_shape": spatial.patch_size}
         interpolate = ndimage.affine_transform
     else:
-        grid = np.indices(spatial.patch_size, dtype=np.float64) + _field(spatial.displacement[index], spatial)
+        nodes = spatial.displacement.shape[2]
+        weights = [elastic_weights(edge, nodes) for edge in spatial.patch_size]
+        grid = np.indices(spatial.patch_size) + displacement_field(spatial.displacement[index], weights)
         places = np.tensordot(matrix, grid, axes=1) + offset.reshape(-1, *[1] * len(half))
         common = {"coordinates": places}
         interpolate = ndimage.map_coordinates
@@ -91,15 +94,6 @@ def _moved(spatial: SpatialParameters, index: int, image: Image, label: Array) -
     moved_image = [interpolate(channel, order=_LINEAR, cval=0.0, **common) for channel in image]
     moved_label = [interpolate(entry, order=_NEAREST, cval=OUTSIDE, **common) for entry in label.astype(np.int16)]
     return np.stack(moved_image), np.stack(moved_label)
-
-
-def _field(displacement: npt.NDArray[np.float64], spatial: SpatialParameters) -> npt.NDArray[np.float64]:
-    """Displacements `(D, *patch_size)` of every voxel, from those at the nodes."""
-    field = displacement
-    for axis, size in enumerate(spatial.patch_size):
-        weights = elastic_weights(size, displacement.shape[1 + axis])
-        field = np.moveaxis(np.tensordot(weights, field, axes=(1, axis + 1)), 0, axis + 1)
-    return field
 
 
 @singledispatch

@@ -85,6 +85,19 @@ def test_every_change_of_value_alone(transform: IntensityTransform, patch: tuple
     assert np.abs(first - second).max() < 1e-4
 
 
+@policies
+def test_one_set_of_parameters_makes_one_result_bit_for_bit(name: str, both_applied: Both) -> None:
+    augmentation = Augmentation.of(POLICIES[name], (10, 12, 8))
+    drawn = augmentation.draw(np.random.default_rng(3), 4, 2)
+    size = drawn.spatial.region_size
+    image = np.random.default_rng(0).normal(size=(4, 2, *size)).astype(np.float32)
+    label = np.random.default_rng(1).integers(-1, 4, (4, 1, *size)).astype(np.int16)
+    first, second = both_applied(drawn, image, label), both_applied(drawn, image, label)
+    for one, two in zip(first, second, strict=True):
+        assert np.array_equal(one[0], two[0])
+        assert np.array_equal(one[1], two[1])
+
+
 def scene(patch: tuple[int, ...], region: tuple[int, ...], centre: Array) -> tuple[Array, Array]:
     """A smooth image with an off-centre organ, the same around every centre: `(B, 1, *region)` each."""
     images, labels = [], []

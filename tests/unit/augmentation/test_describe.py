@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from autounet.augmentation.describe import described
-from autounet.augmentation.intensity import Brightness, BrightnessShift, GaussianBlur
+from autounet.augmentation.intensity import Brightness, BrightnessShift
+from autounet.augmentation.local import GaussianBlur
 from autounet.augmentation.patches import Augmentation
 from autounet.augmentation.policies import DA5, NNUNET, UNET2015, Policy
 from autounet.augmentation.spatial import Spatial

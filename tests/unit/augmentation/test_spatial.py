@@ -11,13 +11,12 @@ import pytest
 from scipy import stats
 
 from autounet.augmentation import POLICIES
+from autounet.augmentation.elastic import Elastic, elastic_weights
 from autounet.augmentation.patches import Augmentation, BatchParameters
 from autounet.augmentation.policies import DA5, LIGHT, NNUNET, NONE, UNET2015
 from autounet.augmentation.spatial import (
-    Elastic,
     Spatial,
     SpatialParameters,
-    elastic_weights,
     initial_patch_size,
     is_slice_wise,
     largest_angles,
