@@ -24,6 +24,7 @@ from autounet.errors import DataError
 
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
+    from autounet.launch.cross_validation import CrossValidation
 
 T = TypeVar("T")
 
@@ -102,9 +103,25 @@ def scores_table(summary: Summary, title: str) -> Table:
     return table
 
 
+def cross_validation_table(scores: CrossValidation) -> Table:
+    """Dice of every class in every fold, with mean and spread."""
+    table = Table(title=f"Cross-validation, {scores.num_cases} cases, Dice", title_justify="left")
+    for name in ("class", *(f"fold {fold}" for fold in scores.folds), "mean", "spread"):
+        table.add_column(name, justify="right" if name != "class" else "left")
+    for name, spread in scores.classes.items():
+        table.add_row(escape(name), *map(_number, spread.of_folds), _number(spread.mean), _number(spread.spread))
+    table.add_section()
+    whole = scores.foreground
+    table.add_row("foreground", *map(_number, whole.of_folds), _number(whole.mean), _number(whole.spread))
+    return table
+
+
 def problems_table(error: DataError) -> Table:
     """Every problem of a dataset, with its remedy."""
-    table = Table(title=f"{len(error.problems)} problems in {error.dataset}", title_justify="left", show_lines=True)
+    plural = "s" * (len(error.problems) != 1)
+    table = Table(
+        title=f"{len(error.problems)} problem{plural} in {error.dataset}", title_justify="left", show_lines=True
+    )
     for name in ("case", "file", "what is wrong", "what to do"):
         table.add_column(name, overflow="fold")
     for problem in error.problems[:_MAX_PROBLEM_ROWS]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from autounet.data.companions import file_states
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import DatasetDescription
-from autounet.data.doctor.measure import digest
 from autounet.data.fold_summary import CaseTraits
 from autounet.data.integrity import check_case
+from autounet.data.likeness import SAME, digest, similar_pairs, thumbnail
 from autounet.errors import DataError, Problem, RequestError
 from autounet.geometry import Array, Geometry, Shape3, Triple, left_right_axis, nonzero_box
 from autounet.labels import LabelSchema
@@ -29,7 +30,7 @@ from autounet.progress import SILENT, Reporter
 from autounet.records import SCHEMA_VERSION, Record
 
 # Raised whenever the code measures something else, so that stored fingerprints are taken again.
-_FORMAT = 3
+_FORMAT = 4
 _SEED = 1234  # nnU-Net's
 # Enough for a percentile of 0.5 to rest on 50 voxels a case, and on thousands in a dataset.
 _MAX_SAMPLES = 10_000
@@ -48,7 +49,8 @@ class CaseFingerprint(Record):
         num_voxels: By class (or region), in the whole label map; classes not annotated in the case are left out.
         component_sizes: By class (likewise), voxels of its 26-connected components, largest first, at most 100.
         intensities: Of each channel, over the foreground inside the crop; empty where the case has no foreground.
-        content_hash: Of the image's voxels, the same for the same image whatever its file is called.
+        content_hash: Of the image's voxels, whatever its file is called. Images that are nearly the same, as copies are
+            that were saved with losses, have the hash of the first of them.
         left_right_axis: The array axis, of `(z, y, x)`, nearest to the world's left-right axis, by the affine.
         grows_to_left: Whether the index along it grows towards the patient's left.
         places_mm: World place `(x, y, z)`, RAS+, of the centre of each class that has a left or right partner.
@@ -85,6 +87,43 @@ class Fingerprint(Record):
     median_relative_size_after_crop: float
     source: str = ""
 
+    @classmethod
+    def of_sizes(
+        cls,
+        dataset_name: str,
+        spacings_mm: Iterable[Triple],
+        shapes: Iterable[Shape3],
+        intensities: Sequence[IntensityStatistics],
+        relative_size_after_crop: float = 1.0,
+    ) -> Fingerprint:
+        """The fingerprint of cases of which nothing but the sizes is known, enough to plan by.
+
+        Args:
+            dataset_name: What the dataset is called.
+            spacings_mm: Voxel size `(z, y, x)` of each case.
+            shapes: Voxels `(z, y, x)` of each case after cropping.
+            intensities: Of each channel.
+            relative_size_after_crop: Share of the voxels that cropping keeps.
+        """
+        cases = (
+            CaseFingerprint(
+                name=f"case_{index:03d}",
+                spacing_mm=spacing,
+                shape=shape,
+                shape_after_crop=shape,
+                num_voxels={},
+                component_sizes={},
+                intensities=(),
+            )
+            for index, (spacing, shape) in enumerate(zip(spacings_mm, shapes, strict=True))
+        )
+        return cls(
+            dataset_name=dataset_name,
+            cases=tuple(cases),
+            intensities=tuple(intensities),
+            median_relative_size_after_crop=relative_size_after_crop,
+        )
+
 
 def known_fingerprint(path: Path, dataset: RawDataset) -> Fingerprint | None:
     """The fingerprint of a file, if it was taken of the dataset as it is now."""
@@ -96,8 +135,7 @@ def known_fingerprint(path: Path, dataset: RawDataset) -> Fingerprint | None:
 
 
 def _state(dataset: RawDataset) -> str:
-    paths = [path for case in dataset.cases for path in case.files if path]
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    files = file_states(path for case in dataset.cases for path in case.files if path)
     description = dataset.description
     # Left out where it says nothing, so that fingerprints taken before there was such a thing stay good.
     described = description.model_dump(mode="json", exclude=None if description.annotated else {"annotated"})
@@ -115,12 +153,16 @@ def case_traits(fingerprint: Fingerprint) -> tuple[CaseTraits, ...]:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One case's result; the samples `(C, num_samples)` are for the percentiles of the dataset."""
+    """One case's result.
+
+    The samples `(C, num_samples)` are for the percentiles of the dataset, the thumbnail is to be compared with others.
+    """
 
     case: str
     problems: tuple[Problem, ...]
     fingerprint: CaseFingerprint | None = None
     samples: npt.NDArray[np.float32] | None = None
+    thumbnail: npt.NDArray[np.float32] | None = None
 
 
 def take_fingerprint(
@@ -150,7 +192,7 @@ def take_fingerprint(
     problems = [*known_problems, *(problem for measured in ordered for problem in measured.problems)]
     if problems:
         raise DataError(description.name, problems)
-    cases = tuple(measured.fingerprint for measured in ordered if measured.fingerprint is not None)
+    cases = _same_hashed(ordered)
     samples = [measured.samples for measured in ordered if measured.samples is not None]
     if not samples:
         what = f"none of {len(cases)} cases has a voxel of {', '.join(description.labels.class_names)}"
@@ -170,6 +212,16 @@ def take_fingerprint(
         median_relative_size_after_crop=float(np.median(relative_sizes)),
         source=_state(dataset),
     )
+
+
+def _same_hashed(measured: Sequence[_Measured]) -> tuple[CaseFingerprint, ...]:
+    """The cases' fingerprints; those of images that are nearly the same have one content hash."""
+    cases = [entry.fingerprint for entry in measured if entry.fingerprint is not None]
+    thumbnails = [entry.thumbnail for entry in measured if entry.thumbnail is not None]
+    hashes = [case.content_hash for case in cases]
+    for one, other, _ in similar_pairs([case.shape for case in cases], thumbnails, SAME):
+        hashes = [hashes[one] if own == hashes[other] else own for own in hashes]
+    return tuple(case.model_copy(update={"content_hash": own}) for case, own in zip(cases, hashes, strict=True))
 
 
 def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
@@ -208,7 +260,7 @@ def _measure(case: RawCase, description: DatasetDescription) -> _Measured:
         grows_to_left=grows_to_left,
         places_mm=_side_places_mm(label, labels, image.geometry, boxes),
     )
-    return _Measured(case.name, (), fingerprint, samples if values.size else None)
+    return _Measured(case.name, (), fingerprint, samples if values.size else None, thumbnail(image.array))
 
 
 def _drawn(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

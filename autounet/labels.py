@@ -138,6 +138,14 @@ class LabelSchema(Record):
         return (BACKGROUND, *sorted(entry.values[0] for entry in self.classes))
 
     @property
+    def class_of_output(self) -> tuple[int, ...]:
+        """For each output but background, the class in the order of the schema."""
+        if self.has_regions:
+            return tuple(range(self.num_classes))
+        values = [entry.values[0] for entry in self.classes]
+        return tuple(values.index(value) for value in self.output_values[1:])
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """What each output channel of a network stands for: a region, or background and the classes by value."""
         if self.has_regions:

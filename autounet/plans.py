@@ -255,6 +255,7 @@ class Plan(Record):
         median_shape: Median shape of the cropped cases at that spacing.
         decisions: Every derived value with its reason, in the order in which they were made.
         laterality: Left and right classes; `None` where there are none.
+        partially_annotated: Not every class was annotated in every case, for which the loss takes some memory.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -270,6 +271,7 @@ class Plan(Record):
     configurations: dict[str, Configuration]
     decisions: tuple[Decision, ...]
     laterality: Laterality | None = None
+    partially_annotated: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -284,6 +286,8 @@ class Plan(Record):
     def _leave_out_inherited(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write of a configuration only what differs from its parent, so that an edit of the parent holds for both."""
         written: dict[str, Any] = handler(self)
+        if not self.partially_annotated:  # as in plans from before there was such a thing
+            del written["partially_annotated"]
         entries = written["configurations"]
         own = dict(entries)
         for name, entry in entries.items():

@@ -67,13 +67,24 @@ def read_json(path: Path) -> Any:
         RequestError: The file is missing, unreadable, or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte order mark before it
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark before it
     except FileNotFoundError:
         raise RequestError(f"{path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from None
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str, source: str) -> Any:
+    """Understand JSON; `source` names where it came from in the error message.
+
+    Raises:
+        RequestError: It is none.
+    """
+    try:
+        return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise RequestError(f"{path} is not valid JSON: {error}. Mend it in a text editor.") from None
+        raise RequestError(f"{source} is not valid JSON: {error}. Mend it in a text editor.") from None
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -50,7 +50,7 @@ class DefaultPlanner:
 def _planned(
     fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest, memory_gib: float
 ) -> Plan:
-    budget = MeasuredBudget(memory_gib, description.labels, request.half_precision)
+    budget = MeasuredBudget(memory_gib, description.labels, request.half_precision, description.is_partially_annotated)
     constants = constants_of(request.network or DEFAULT_NETWORK)
     return plan_experiment(
         DEFAULT_PLANNER, fingerprint, description, request, constants, budget, memory_gib, counts_inputs=True

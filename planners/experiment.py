@@ -99,6 +99,7 @@ def plan_experiment(
         configurations=configurations,
         decisions=decisions,
         laterality=sides.laterality,
+        partially_annotated=description.is_partially_annotated,
     )
 
 

@@ -102,12 +102,14 @@ class MeasuredBudget:
         memory_gib: Memory of the device.
         labels: Of the dataset; they decide the network's outputs and the loss.
         half_precision: The network computes in 16 bits.
+        partially_annotated: Not every class was annotated in every case.
         measured: Costs that are known, by network and inputs: one measurement tells those of other patches.
     """
 
     memory_gib: float
     labels: LabelSchema
     half_precision: bool
+    partially_annotated: bool = False
     measured: dict[tuple[NetworkPlan, int], Candidate] = field(default_factory=dict, compare=False, repr=False)
 
     def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
@@ -202,6 +204,7 @@ class MeasuredBudget:
             labels=self.labels,
             batch_dice=False,
             half_precision=self.half_precision,
+            partially_annotated=self.partially_annotated,
         )
         return Candidate(topology, cost, math.prod(topology.patch_size))
 

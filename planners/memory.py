@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from autounet.labels import LabelSchema
-from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
+from autounet.losses.deep_supervision import DeepSupervision
+from autounet.losses.options import build_loss
 from autounet.networks import NETWORKS
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.planners.recorder import PRIME_BATCH, HalfPrecision, Moment, StepRecorder
@@ -73,6 +73,7 @@ def training_cost(
     half_precision: bool = False,
     loss: str = "dice_ce",
     num_optimizer_states: int = 2,
+    partially_annotated: bool = False,
 ) -> TrainingCost:
     """Measure a training step with deep supervision, as the trainer makes it.
 
@@ -89,9 +90,11 @@ def training_cost(
         batch_dice: Whether the Dice loss pools over the batch.
         half_precision: Whether the network runs in bfloat16 or float16 by autocast; weights and their gradients stay in
             float32, and there are half-precision copies of the weights until they were used for the last time.
-        loss: Its name in `autounet.losses.LOSSES`.
+        loss: As `autounet.losses.options.build_loss` takes it.
         num_optimizer_states: Numbers kept for each weight besides the weight and its gradient: one for momentum, two
             for Adam, one more for averaged weights.
+        partially_annotated: Whether the loss is told which classes were annotated in which sample; to leave some out
+            takes memory.
 
     Returns:
         The cost; measured once for the same arguments.
@@ -100,7 +103,15 @@ def training_cost(
         RequestError: There is no such network or loss.
     """
     return _measured(
-        network, tuple(patch_size), num_channels, labels, batch_dice, half_precision, loss, num_optimizer_states
+        network,
+        tuple(patch_size),
+        num_channels,
+        labels,
+        batch_dice,
+        half_precision,
+        loss,
+        num_optimizer_states,
+        partially_annotated,
     )
 
 
@@ -114,6 +125,7 @@ def _measured(
     half_precision: bool,
     loss: str,
     num_optimizer_states: int,
+    partially_annotated: bool,
 ) -> TrainingCost:
     recorder = StepRecorder()
     with recorder, torch.enable_grad():
@@ -124,8 +136,9 @@ def _measured(
             for size, halo, step in zip(patch_size, network.halo, network.divisor, strict=True)
         ), f"patch {patch_size} does not fit {plan.name}"
         network.deep_supervision = True
-        criterion = DeepSupervision(LOSSES.find(loss)(labels, batch_dice=batch_dice), network.output_strides)
-        value = _forward(network, criterion, patch_size, num_channels, half_precision)
+        criterion = DeepSupervision(build_loss(loss, labels, batch_dice=batch_dice), network.output_strides)
+        num_told = labels.num_classes if partially_annotated else None
+        value = _forward(network, criterion, patch_size, num_channels, half_precision, num_told)
         _, kept_per_sample = recorder.in_use
         value.backward()
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -147,14 +160,21 @@ def _forward(
     patch_size: tuple[int, ...],
     num_channels: int,
     half_precision: bool,
+    num_told: int | None,
 ) -> Tensor:
-    """The loss of a batch. Its tensors live as long as in the trainer: to the end of this function, or of their use."""
+    """The loss of a batch. Its tensors live as long as in the trainer: to the end of this function, or of their use.
+
+    `num_told` classes are told apart by whether they were annotated; `None` where all were.
+    """
     image = torch.empty(PRIME_BATCH, num_channels, *patch_size, device="meta")
     label_size = [size - 2 * halo for size, halo in zip(patch_size, network.halo, strict=True)]
     label = torch.empty(PRIME_BATCH, *label_size, dtype=torch.int16, device="meta")
+    made = criterion.loss.label_maps((1.0,) * len(patch_size))
+    maps = None if made is None else torch.empty(PRIME_BATCH, made.num_maps, *label_size, device="meta")
     with HalfPrecision() if half_precision else nullcontext():
         outputs = network(image)
-    value: Tensor = criterion(outputs, label)
+    told = None if num_told is None else torch.empty(PRIME_BATCH, num_told, dtype=torch.bool, device="meta")
+    value: Tensor = criterion(outputs, label, told, maps)
     return value
 
 

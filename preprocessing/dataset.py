@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from autounet.data.companions import file_states
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.io import read_image, read_label
 from autounet.errors import RequestError
@@ -103,7 +104,7 @@ def prepare_dataset(
 
 def recipe(case: RawCase, plan: Plan, configuration: Configuration) -> str:
     """A hash of everything that a prepared case depends on: the plan's part in it and the raw files' state."""
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.files if path]
+    files = file_states(path for path in case.files if path)
     # Only where it says something, so that cases prepared before there was such a thing stay good.
     annotated = [] if case.annotated is None else [case.annotated]
     return _digest([*_ingredients(plan, configuration), files, *annotated])

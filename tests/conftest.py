@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from autounet.data.dataset import RawDataset
-from autounet.fingerprint import CaseFingerprint, Fingerprint
+from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema
 from autounet.plans import (
@@ -49,24 +49,8 @@ def make_fingerprint() -> Callable[..., Fingerprint]:
         dataset_name: str = "Dataset001_Test",
         statistics: IntensityStatistics = STATISTICS,
     ) -> Fingerprint:
-        cases = tuple(
-            CaseFingerprint(
-                name=f"case_{index:03d}",
-                spacing_mm=spacing,
-                shape=shape,
-                shape_after_crop=shape,
-                num_voxels={},
-                component_sizes={},
-                intensities=(),
-            )
-            for index, (spacing, shape) in enumerate(zip(spacings_mm, shapes, strict=True))
-        )
-        return Fingerprint(
-            dataset_name=dataset_name,
-            cases=cases,
-            intensities=(statistics,) * num_channels,
-            median_relative_size_after_crop=relative_size_after_crop,
-        )
+        intensities = (statistics,) * num_channels
+        return Fingerprint.of_sizes(dataset_name, spacings_mm, shapes, intensities, relative_size_after_crop)
 
     return make
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from autounet.errors import RequestError
+
 BackendChoice = Literal["auto", "workers", "device"]
 
 
@@ -21,7 +23,7 @@ class Backend:
     reason: str
 
 
-def choose_backend(asked: BackendChoice, device_type: str) -> Backend:
+def choose_backend(asked: BackendChoice, device_type: str, needs_maps: bool = False) -> Backend:
     """The backend asked for, or the one that keeps the bottleneck free.
 
     A rule and no measurement, because the choice decides the noise of every batch: two runs of one seed on one machine
@@ -30,7 +32,18 @@ def choose_backend(asked: BackendChoice, device_type: str) -> Backend:
     Args:
         asked: `auto` decides by the device.
         device_type: `cuda`, `cpu` or `mps`.
+        needs_maps: The loss has maps computed of augmented labels, which is done where NumPy makes batches.
+
+    Raises:
+        RequestError: The device was asked for and the loss needs maps.
     """
+    if needs_maps and asked == "device":
+        raise RequestError(
+            "the loss needs maps of the labels that are computed beside the training, after augmentation, so batches "
+            "cannot be augmented on the device. Leave augmentation_backend at auto, or take another loss."
+        )
+    if needs_maps:
+        return Backend(False, "batches are augmented by NumPy beside the training, where the loss' maps are computed")
     if asked == "device":
         return Backend(True, "batches are augmented on the training device, as asked")
     if asked == "workers":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autounet.errors import RequestError
 
 if TYPE_CHECKING:
+    from autounet.launch.fold_run import Extension
     from autounet.models.folder import FoldName
     from autounet.planners.request import PlanRequest
     from autounet.training.config import TrainConfig
@@ -89,32 +91,93 @@ def _typed(values: Sequence[float]) -> str:
 
 
 def train_config(
-    max_time: str | None, epochs: int | None, planned_seconds: float | None, options: dict[str, Any]
+    recipe: str | None, file: Path | None, planned_seconds: float | None, flags: Mapping[str, Any]
 ) -> TrainConfig:
-    """How to train: by the time or the epochs given, else by the time that was planned for, else by nnU-Net's epochs.
+    """How to train: the recipe, with what the file says over it, with the flags over that.
+
+    The recipe is `clock` where a time is given or was planned for and no epochs or steps are, else `nnunet`.
+
+    Args:
+        recipe: Its name, if one was asked for.
+        file: YAML with the fields of `TrainConfig`, or the flags' names for them.
+        planned_seconds: The time that the plan was made for.
+        flags: Fields of `TrainConfig`; `None` where a flag was not given.
 
     Raises:
-        RequestError: Time and epochs are both given, or an option has no such value.
+        RequestError: Something is unknown or does not go together; it is named.
     """
-    from pydantic import ValidationError
+    from autounet.records import nearest
+    from autounet.training.config import RECIPES, TrainConfig
 
-    from autounet.training.config import TrainConfig
+    if recipe is not None and recipe not in RECIPES:
+        raise RequestError(f"--recipe {recipe}: there are {', '.join(RECIPES)}.{nearest(recipe, list(RECIPES))}")
+    given = {name: value for name, value in flags.items() if value is not None and name in TrainConfig.model_fields}
+    choices = {**(_of_file(file) if file else {}), **given}
+    lengths = [name for name in ("num_epochs", "num_steps") if choices.get(name) is not None]
+    if choices.get("max_seconds") is None and not lengths and recipe != "nnunet":
+        choices["max_seconds"] = planned_seconds
+    choices = {name: _understood(name, value) for name, value in choices.items()}
+    if choices.get("max_seconds") is not None and lengths:
+        raise RequestError(f"--max-time and --{lengths[0][4:]} exclude each other: give the time or the length")
+    chosen = recipe or ("clock" if choices.get("max_seconds") is not None else "nnunet")
+    if "growth" in choices and not choices["growth"]:
+        choices.setdefault("growth_batch", 0.0)
+    base = TrainConfig.recipe(chosen).model_dump()
+    source = f"--config {file}, with these options," if file else "the set of options"
+    return TrainConfig.parse({**base, **choices}, source)
 
-    if max_time is not None and epochs is not None:
-        raise RequestError("--max-time and --epochs exclude each other: give the time or the number of epochs")
-    time = planned_seconds if max_time is None else parse_seconds(max_time)
-    base = TrainConfig() if time is None or epochs is not None else TrainConfig.for_clock(time)
-    if epochs is not None:
-        options = {**options, "num_epochs": epochs}
+
+# Names of flags for fields that are called otherwise.
+_FIELD_OF_FLAG = {"max_time": "max_seconds", "epochs": "num_epochs", "steps": "num_steps"}
+
+
+def _of_file(path: Path) -> dict[str, Any]:
+    """The fields that a YAML file sets."""
+    import yaml
+
     try:
-        return TrainConfig.model_validate({**base.model_dump(), **options})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "--" + str(first["loc"][0]).replace("_", "-")
-        raise RequestError(f"{name} {first['input']}: {first['msg']}") from None
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RequestError(f"--config {path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"--config {path} must hold lines such as 'learning_rate: 0.01'")
+    return {_FIELD_OF_FLAG.get(str(key), str(key)): value for key, value in content.items()}
 
 
-def parse_seconds(text: str) -> float:
+def _understood(name: str, value: Any) -> Any:
+    """A value as its field wants it: times and growth may be written as text."""
+    if name == "max_seconds" and isinstance(value, str):
+        return parse_seconds(value)
+    if name == "growth" and isinstance(value, str):
+        return _growth(value)
+    return value
+
+
+def _growth(text: str) -> tuple[tuple[float, float], ...]:
+    """`0.5:0.5,0.75:0.75` as pairs; `none` as no stage."""
+    if text == "none":
+        return ()
+    try:
+        stages = [stage.split(":") for stage in text.split(",")]
+        return tuple((float(end), float(factor)) for end, factor in stages)
+    except ValueError:
+        raise RequestError(f"--growth '{text}': write END:FACTOR,..., as 0.5:0.5,0.75:0.75, or none") from None
+
+
+def extension(text: str | None) -> Extension | None:
+    """`--extend`: a time, or a number of epochs.
+
+    Raises:
+        RequestError: It is neither.
+    """
+    from autounet.launch.fold_run import Extension
+
+    if text is None:
+        return None
+    return Extension(epochs=int(text)) if text.isdigit() else Extension(seconds=parse_seconds(text, "--extend"))
+
+
+def parse_seconds(text: str, option: str = "--max-time") -> float:
     """`90s`, `10m`, `1.5h` or plain seconds.
 
     Raises:
@@ -127,5 +190,5 @@ def parse_seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise RequestError(f"--max-time '{text}' is no time. Write for example 90s, 10m or 1.5h.")
+        raise RequestError(f"{option} '{text}' is no time. Write for example 90s, 10m or 1.5h.")
     return seconds

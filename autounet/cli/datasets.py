@@ -49,6 +49,13 @@ def create(
             show_default="class_1, ...",
         ),
     ] = None,
+    test_images: Annotated[
+        Path | None, typer.Option("--test-images", help="Folder of images without labels, for imagesTs.")
+    ] = None,
+    convert_to: Annotated[
+        str | None,
+        typer.Option("--convert-to", help="Write images of any other format anew in this one, such as .nii.gz."),
+    ] = None,
     copy: CopyOption = False,
     dry_run: DryRunOption = False,
     skip_unmatched: SkipOption = False,
@@ -64,8 +71,18 @@ def create(
     default = images.absolute().stem if labels is None else images.absolute().parent.name
     folder = dataset_folder(chosen_workspace(workspace), name or default, number)
     naming = Naming(channels=tuple(channel or ()), labels=tuple(label or ()))
-    draft = understand(images, labels, folder, naming, jobs=jobs or available_cpus(), reporter=reporter)
-    _finish(draft, reporter, copy=copy, dry_run=dry_run, skip_unmatched=skip_unmatched)
+    jobs = jobs or available_cpus()
+    draft = understand(
+        images,
+        labels,
+        folder,
+        naming,
+        test_images=test_images,
+        convert_to=convert_to,
+        jobs=jobs,
+        reporter=reporter,
+    )
+    _finish(draft, reporter, copy=copy, dry_run=dry_run, skip_unmatched=skip_unmatched, jobs=jobs)
 
 
 @dataset_app.command("convert_msd")
@@ -124,7 +141,9 @@ def merge(
     reporter.say(f"Next: autounet plan_and_preprocess -d {int(merged.folder.name[7:10])}")
 
 
-def _finish(draft: Draft, reporter: ConsoleReporter, *, copy: bool, dry_run: bool, skip_unmatched: bool) -> None:
+def _finish(
+    draft: Draft, reporter: ConsoleReporter, *, copy: bool, dry_run: bool, skip_unmatched: bool, jobs: int = 1
+) -> None:
     """Tell what was understood, and write it where nothing stands in the way."""
     from autounet.data.draft import require_whole, write_draft
     from autounet.report.draft import cases_table, meaning_table
@@ -140,6 +159,6 @@ def _finish(draft: Draft, reporter: ConsoleReporter, *, copy: bool, dry_run: boo
     if dry_run:
         reporter.say(f"Would be written to {draft.folder}; nothing was (--dry-run)")
         return
-    write_draft(draft, copy=copy)
+    write_draft(draft, copy=copy, jobs=jobs, reporter=reporter)
     reporter.say(f"Dataset: {draft.folder}")
     reporter.say(f"Next: autounet plan_and_preprocess -d {int(draft.folder.name[7:10])}")

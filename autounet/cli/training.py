@@ -2,72 +2,144 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autounet.cli import train_options as fields
 from autounet.cli.app import app
-from autounet.cli.arguments import fold_name, parse_seconds, train_config
+from autounet.cli.arguments import extension, fold_name, parse_seconds, train_config
 from autounet.cli.common import DeviceOption, NetworkOption, PlannerOption, WorkspaceOption
 from autounet.cli.common import chosen_workspace as _workspace
 from autounet.cli.common import console_reporter as _reporter
+from autounet.errors import RequestError
+
+if TYPE_CHECKING:
+    from autounet.console import ConsoleReporter
+    from autounet.pipeline import Trained
+    from autounet.training.replicas import Replicas
+
+ALL_FOLDS = "all-folds"
+# What shells give for a program that was ended from outside.
+INTERRUPTED = 130
 
 
 @app.command("train")
 def train(
+    context: typer.Context,
     dataset: Annotated[str, typer.Argument(help="4, 004 or Dataset004_Name.")],
-    configuration: Annotated[str, typer.Argument(help="2d or 3d_fullres.")],
-    fold: Annotated[str, typer.Argument(help="0 to 4, or all.")],
-    max_time: Annotated[
+    configuration: Annotated[str, typer.Argument(help="2d, 3d_fullres, ...")],
+    fold: Annotated[
+        str, typer.Argument(help="0 to 4; all, to train on every case; or all-folds, those that are missing.")
+    ],
+    max_seconds: fields.MaxTime = None,
+    num_epochs: fields.NumEpochs = None,
+    num_steps: fields.NumSteps = None,
+    recipe: Annotated[
         str | None,
         typer.Option(
-            help="Time for the whole command, for example 30m or 2h; the schedule is laid over it.",
-            show_default="the plan's, if it was made for a time",
+            "--recipe", help="nnunet or clock: what all choices below begin with.", show_default="clock if given a time"
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of 250 steps.", show_default="1000")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of initialisation, sampling and augmentation.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file with choices; flags beat it.", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    extend: Annotated[
+        str | None,
+        typer.Option("--extend", help="Make a finished run longer: 30m, or a number of epochs.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew over what is there.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Weights to start from: a model folder, a fold, a file.", show_default=False),
+    ] = None,
     network: NetworkOption = None,
-    loss: Annotated[str, typer.Option(help="Loss.")] = "dice_ce",
-    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    laterality: Annotated[
-        str, typer.Option(help="Mirrors and left and right classes: swap their labels, no_flip, or ignore.")
-    ] = "swap",
     planner: PlannerOption = "default",
     device: DeviceOption = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew over what is there.")] = False,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", help="For all-folds: cuda:0,cuda:1 train at once.", show_default="all GPUs"),
+    ] = None,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option("--logger", help="tensorboard, wandb or mlflow besides table and picture; several may follow."),
+    ] = None,
+    optimizer: fields.Optimizer = None,
+    learning_rate: fields.LearningRate = None,
+    momentum: fields.Momentum = None,
+    weight_decay: fields.WeightDecay = None,
+    schedule: fields.Schedule = None,
+    warmup: fields.Warmup = None,
+    cooldown: fields.Cooldown = None,
+    gradient_clip: fields.GradientClip = None,
+    ema_share: fields.EmaShare = None,
+    growth: fields.Growth = None,
+    growth_batch: fields.GrowthBatch = None,
+    foreground_share: fields.ForegroundShare = None,
+    augmentation: fields.AugmentationName = None,
+    laterality: fields.Laterality = None,
+    loss: fields.Loss = None,
+    deep_supervision: fields.DeepSupervision = None,
+    precision: fields.Precision = None,
+    compile: fields.Compile = None,
+    seed: fields.Seed = None,
+    steps_per_epoch: fields.StepsPerEpoch = None,
+    patience: fields.Patience = None,
+    checkpoint_seconds: fields.CheckpointSeconds = None,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Train a configuration on one fold, and score it on the fold's validation cases."""
+    """Train a configuration on one fold or all of them, and score it on the folds' validation cases."""
     from autounet import pipeline
-    from autounet.console import scores_table
 
-    options = {"seed": seed, "loss": loss, "precision": precision, "laterality": laterality}
-    planned = pipeline.planned_seconds(_workspace(workspace), dataset, configuration, planner)
-    config = train_config(max_time, epochs, planned, options)
+    place = _workspace(workspace)
+    planned = pipeline.planned_seconds(place, dataset, configuration, planner)
+    choices = train_config(recipe, config, planned, context.params)
     reporter = _reporter()
-    try:
-        trained = pipeline.train(
-            _workspace(workspace),
-            dataset,
-            configuration,
-            fold_name(fold),
-            config=config,
-            planner=planner,
-            network=network,
-            device=device,
-            resume=resume,
-            overwrite=overwrite,
-            reporter=reporter,
-        )
-    finally:
-        reporter.clear()
-    reporter.console.print(scores_table(trained.summary, f"Validation, {trained.summary.num_cases} whole cases"))
-    reporter.say(f"Model: {trained.fold}")
-    reporter.say(f"Masks and scores: {trained.fold / 'validation'}")
-    reporter.say("Next: autounet predict -i IMAGES -o MASKS")
+
+    def train_one(number: str) -> None:
+        replicas = _replicas(device)
+        try:
+            trained = pipeline.train(
+                place,
+                dataset,
+                configuration,
+                fold_name(number),
+                config=choices,
+                planner=planner,
+                network=network,
+                device=device,
+                resume=resume,
+                extension=extension(extend),
+                overwrite=overwrite,
+                source=source,
+                loggers=logger or (),
+                replicas=replicas,
+                reporter=reporter,
+            )
+        finally:
+            reporter.clear()
+        if replicas:
+            replicas.leave()
+        if replicas is None or replicas.is_main:
+            _tell(trained, reporter)
+
+    if fold != ALL_FOLDS:
+        train_one(fold)
+        return
+    if resume or extend or overwrite:
+        raise RequestError(f"{ALL_FOLDS} trains the folds that are missing; for one that is there, name it")
+    model, missing = pipeline.folds_to_train(place, dataset, configuration, planner=planner, network=network)
+    reporter.say(f"{model}: {_listing(missing)} to train" if missing else f"{model}: every fold is trained")
+    names = _devices(devices, device)
+    if len(names) > 1 and len(missing) > 1:
+        _side_by_side(model, missing, names, reporter)
+        return
+    for number in missing:
+        train_one(str(number))
 
 
 @app.command("demo")
@@ -89,3 +161,60 @@ def demo(
     reporter.say(f"Pictures: {result.overlays}")
     reporter.say(f"Next, with data of your own: put DatasetXXX_Name into {Path('autounet_workspace') / 'raw'} and run")
     reporter.say("autounet plan_and_preprocess -d XXX")
+
+
+def _tell(trained: Trained, reporter: ConsoleReporter) -> None:
+    """What came of a fold, and what to type next."""
+    from autounet.console import cross_validation_table, scores_table
+
+    if trained.summary is None:
+        reporter.say(f"Model, usable as it is: {trained.fold}")
+        reporter.say("Next: the same command with --resume goes on where the run was stopped")
+        raise typer.Exit(INTERRUPTED)
+    reporter.console.print(scores_table(trained.summary, f"Validation, {trained.summary.num_cases} whole cases"))
+    reporter.say(f"Model: {trained.fold}")
+    reporter.say(f"Masks and scores: {trained.fold / 'validation'}")
+    reporter.say(f"The run in one picture: {trained.fold / 'progress.png'}")
+    if trained.cross_validation:
+        reporter.console.print(cross_validation_table(trained.cross_validation))
+        reporter.say(f"Every case and class: {trained.model / 'cross_validation_cases.csv'}")
+    reporter.say("Next: autounet predict -i IMAGES -o MASKS")
+
+
+def _replicas(device: str) -> Replicas | None:
+    """This process among those that `torchrun` started; `None` where it did not."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    from autounet.training.replicas import join
+
+    rank, local_rank, count = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+    return join(rank, local_rank, count, device)
+
+
+def _devices(names: str | None, device: str) -> list[str]:
+    """Devices that train folds at once."""
+    if names is not None:
+        return names.split(",")
+    if device != "auto":
+        return [device]
+    import torch
+
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or [device]
+
+
+def _side_by_side(model: Path, folds: list[int], devices: list[str], reporter: ConsoleReporter) -> None:
+    """Run this very command for each fold, on a device of its own."""
+    from autounet.launch.many_folds import train_side_by_side
+
+    arguments = iter(sys.argv[1:])
+    kept = []
+    for argument in arguments:
+        if argument in ("--devices", "--device"):
+            next(arguments)
+        elif not argument.startswith(("--devices=", "--device=")):
+            kept.append("{fold}" if argument == ALL_FOLDS else argument.replace("{", "{{").replace("}", "}}"))
+    train_side_by_side(folds, devices, kept, model, reporter)
+
+
+def _listing(folds: list[int]) -> str:
+    return f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}"

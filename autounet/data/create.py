@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autounet.data.dataset import short_path
-from autounet.data.draft import Draft, unusable, usual_ending
+from autounet.data.draft import Draft, require_writable, unusable, usual_ending, written_anew
 from autounet.data.integrity import value_counts
 from autounet.data.io import FileError, read_image, read_label
 from autounet.data.sources import Gathered, SourceCase, gather_folders, gather_table
+from autounet.data.unlabelled import gather_test_images
 from autounet.errors import Problem, RequestError
 from autounet.labels import BACKGROUND, LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
@@ -53,6 +54,8 @@ def understand(
     folder: Path,
     naming: Naming | None = None,
     *,
+    test_images: Path | None = None,
+    convert_to: str | None = None,
     jobs: int = 1,
     reporter: Reporter = SILENT,
 ) -> Draft:
@@ -65,6 +68,8 @@ def understand(
         labels: Folder of labels; `None` for a CSV, or where they lie in the folder of the images.
         folder: Where the dataset will be.
         naming: What the user calls things.
+        test_images: Folder of images without labels.
+        convert_to: Ending of the format that images of any other are to be written in.
         jobs: Worker processes at most.
         reporter: Shows the progress.
 
@@ -72,35 +77,47 @@ def understand(
         RequestError: The sources cannot be read, or the names given do not fit them.
     """
     naming = naming or Naming()
+    if convert_to is not None:
+        require_writable(convert_to)
     is_table = images.suffix.lower() in _TABLE_ENDINGS
     if is_table and labels is not None:
         raise RequestError(f"{images} is a table with a column for the labels; leave out {labels}")
     gathered = gather_table(images) if is_table else gather_folders(images, labels)
+    tests = gather_test_images(test_images, gathered.channels) if test_images is not None else Gathered((), (), ())
     paths = [case.label for case in gathered.cases if case.label is not None]
     jobs = worthwhile_jobs(jobs, (path for path in paths if path.is_file()))
     scanned = list(map_ordered(_scan, gathered.cases, jobs=jobs, reporter=reporter, description="read labels"))
     counted = Counter(value for scan in scanned for value in scan.values)
     value_cases = {value: counted[value] for value in sorted(counted)}
     problems = [scan.problem for scan in scanned if scan.problem is not None]
-    problems += [*unusable(gathered.cases), *_value_problems(gathered, value_cases)]
-    channels, remarks, channel_problems = _channels(gathered, naming)
-    problems += channel_problems
+    problems += _value_problems(gathered, value_cases)
     schema = None
     if not problems and gathered.cases:
         values = name_values(sorted(value_cases), naming.labels)
         schema = LabelSchema.from_dataset_json({"background": BACKGROUND, **values}, None, "the label files")
+    channels, remarks, channel_problems = _channels(gathered, naming)
+    problems += unusable((*gathered.cases, *tests.cases)) if convert_to is None else []
+    problems += channel_problems
     return Draft(
         folder=folder,
         cases=gathered.cases,
-        test_cases=(),
+        test_cases=tests.cases,
         channel_names=channels,
-        file_ending=usual_ending(gathered.cases),
+        file_ending=convert_to or usual_ending(gathered.cases),
         labels=schema,
         value_cases=value_cases,
-        left_out=gathered.problems,
+        left_out=(*gathered.problems, *tests.problems),
         problems=tuple(problems),
-        remarks=remarks,
+        remarks=(*remarks, *_conversions(gathered, tests, convert_to)),
     )
+
+
+def _conversions(gathered: Gathered, tests: Gathered, ending: str | None) -> list[str]:
+    """What is said of images that are written anew."""
+    if ending is None:
+        return []
+    number = len(written_anew((*gathered.cases, *tests.cases), ending))
+    return [f"{number} image file{'s' * (number != 1)} of another format will be written anew as {ending}"]
 
 
 def name_values(found: Sequence[int], names: Sequence[str]) -> dict[str, int | list[int]]:

@@ -49,6 +49,11 @@ class DatasetDescription(Record):
         """Whether a class was annotated in a case."""
         return class_name in self.annotated.get(case, self.labels.class_names)
 
+    @property
+    def is_partially_annotated(self) -> bool:
+        """Whether some case lacks the annotation of some class."""
+        return any(self.annotated_in(case) is not None for case in self.annotated)
+
     @classmethod
     def load(cls, folder: Path) -> DatasetDescription:
         """Read the `dataset.json` of a dataset folder; keys of metadata are ignored.

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autounet.data.companions import companions_of
+from autounet.data.dataset import short_path
 from autounet.data.description import write_dataset_json
-from autounet.data.io import known_ending, label_ending, read_label, write_label
+from autounet.data.doctor.writing import WRITABLE, write_image
+from autounet.data.io import FileError, known_ending, label_ending, read_image, read_label, write_label
 from autounet.data.sources import SourceCase
 from autounet.errors import DataError, Problem, RequestError
 from autounet.labels import LabelSchema
+from autounet.parallel import map_ordered, worthwhile_jobs
+from autounet.progress import SILENT, Reporter
+from autounet.records import nearest
 from autounet.workspace import Workspace
 
 _FULL_NAME = re.compile(r"Dataset(\d{3})_(.+)")
-_CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
 _MAX_ID = 999
+_APART = ".mhd"  # a header, with the voxels in another file
+_PHOTOGRAPHIC = (".bmp", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -99,18 +108,26 @@ def require_whole(draft: Draft, *, skip_unmatched: bool) -> None:
         raise RequestError("no case is left, nothing was written")
 
 
-def write_draft(draft: Draft, *, copy: bool) -> None:
+def write_draft(draft: Draft, *, copy: bool, jobs: int = 1, reporter: Reporter = SILENT) -> None:
     """Put the files in nnU-Net's layout, all or nothing.
 
-    Files are linked (hard, else symbolic links) unless `copy` is asked for or no link is possible; label files of a
-    format that the images' does not go with are written anew in the one that does.
+    Files are linked (hard, else symbolic links) unless `copy` is asked for or no link is possible. Images of another
+    format than the dataset's, and label files of one that does not go with it, are written anew.
+
+    Raises:
+        DataError: Files cannot be written anew; all of them, and nothing was written.
     """
     assert draft.labels is not None
     partial = draft.folder.with_name(f".partial-{uuid.uuid4().hex}")
     try:
-        for cases, part in ((draft.cases, "Tr"), (draft.test_cases, "Ts")):
-            for case in cases:
-                _place_case(partial, part, case, draft.file_ending, copy=copy)
+        tasks = [(case, "Tr") for case in draft.cases] + [(case, "Ts") for case in draft.test_cases]
+        place = functools.partial(_place_case, root=partial, file_ending=draft.file_ending, copy=copy)
+        # Links take no time; it is what is written anew that is worth several processes.
+        jobs = worthwhile_jobs(jobs, written_anew((*draft.cases, *draft.test_cases), draft.file_ending))
+        placed = map_ordered(place, tasks, jobs=jobs, reporter=reporter, description="write")
+        problems = [problem for found in placed for problem in found]
+        if problems:
+            raise DataError(f"{draft.folder.name} (nothing was written)", problems)
         write_dataset_json(
             partial,
             labels=draft.labels,
@@ -123,25 +140,48 @@ def write_draft(draft: Draft, *, copy: bool) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _place_case(root: Path, part: str, case: SourceCase, file_ending: str, *, copy: bool) -> None:
-    place_images(root / f"images{part}", case, file_ending, copy=copy)
-    if case.label is not None:
-        place_label(root / f"labels{part}", case, file_ending, copy=copy)
+def _place_case(task: tuple[SourceCase, str], root: Path, file_ending: str, copy: bool) -> list[Problem]:
+    case, part = task
+    try:
+        place_images(root / f"images{part}", case, file_ending, copy=copy)
+        if case.label is not None:
+            place_label(root / f"labels{part}", case, file_ending, copy=copy)
+    except FileError as error:
+        return [Problem(case.name, short_path(error.path), error.what, error.remedy)]
+    return []
 
 
 def place_images(folder: Path, case: SourceCase, file_ending: str, *, copy: bool) -> None:
-    """Link or copy the images of a case into a folder, under its name."""
+    """Link or copy the images of a case into a folder, under its name; write those of another format anew.
+
+    Raises:
+        FileError: An image cannot be read, or cannot be written in that format.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(case.images):
-        # A folder of DICOM slices is called as a file would be, but has no ending.
-        ending = "" if image.is_dir() and known_ending(image.name) is None else file_ending
-        _place(image, folder, f"{case.name}_{index:04d}", ending, copy=copy)
+        name = f"{case.name}_{index:04d}"
+        if _goes_as_it_is(image, file_ending):
+            # A folder of DICOM slices is called as a file would be, but has no ending.
+            ending = "" if image.is_dir() and known_ending(image.name) is None else file_ending
+            _place(image, folder, name, ending, copy=copy)
+            continue
+        found = read_image([image])
+        try:
+            write_image(folder / f"{name}{file_ending}", found.array, found.geometry)
+        except FileError as error:
+            raise FileError(image, error.what, error.remedy) from None
+
+
+def _goes_as_it_is(image: Path, file_ending: str) -> bool:
+    """Whether a link under another name will do; an .mhd file names the file of its voxels."""
+    return _ending_of(image) == file_ending and file_ending != _APART
 
 
 def place_label(folder: Path, case: SourceCase, file_ending: str, *, copy: bool) -> None:
     """Link or copy the label of a case, or write it anew where its format does not go with the images'."""
     assert case.label is not None
     ending = label_ending(file_ending)
-    if known_ending(case.label.name) == ending:
+    if _goes_as_it_is(case.label, ending):
         _place(case.label, folder, case.name, ending, copy=copy)
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,11 +192,8 @@ def _place(source: Path, folder: Path, stem: str, ending: str, *, copy: bool) ->
     """Link or copy a file, and the JSON with its voxel size if one lies beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     _link(source.resolve(), folder / f"{stem}{ending}", copy=copy)
-    own = source.name[: len(source.name) - len(ending)]
-    beside = (source.with_name(f"{name}.json") for name in (own, _CHANNEL_SUFFIX.sub("", own)))
-    sidecar = next((path for path in beside if ending.endswith((".tif", ".tiff")) and path.is_file()), None)
-    if sidecar is not None:
-        _link(sidecar.resolve(), folder / f"{stem}.json", copy=copy)
+    for companion in companions_of(source)[:1]:
+        _link(companion.resolve(), folder / f"{stem}{companion.suffix}", copy=copy)
 
 
 def _link(source: Path, target: Path, *, copy: bool) -> None:
@@ -175,25 +212,37 @@ def _link(source: Path, target: Path, *, copy: bool) -> None:
 
 
 def unusable(cases: Sequence[SourceCase]) -> list[Problem]:
-    """Image files whose formats do not go together, or cannot be linked."""
+    """Image files whose formats do not go together, or cannot be linked, unless all are written in one format."""
     endings = [(case.name, image, _ending_of(image)) for case in cases for image in case.images]
-    found = sorted({ending for _, _, ending in endings})
-    counts = {ending: sum(other == ending for _, _, other in endings) for ending in found}
-    usual = max(found, key=lambda ending: counts[ending], default="")
+    usual = usual_ending(cases)
+    counted = Counter(ending for _, _, ending in endings)
+    target = usual if usual in WRITABLE else ".png" if usual in _PHOTOGRAPHIC else ".nii.gz"
+    remedy = f"add --convert-to {target}, which writes the images of other formats anew"
     problems = [
         Problem(
             name,
             os.fspath(image),
-            f"ends in {ending}, but {counts[usual]} other images end in {usual}; a dataset has one format",
-            f"save it as {usual}, or make a dataset of the images in {ending} alone",
+            f"ends in {ending}, but {counted[usual]} other images end in {usual}; a dataset has one format",
+            remedy,
         )
         for name, image, ending in endings
         if ending != usual
     ]
-    if usual == ".mhd":
+    if usual == _APART:
         what = "an .mhd file names the file of its voxels, which a link under another name would lose"
-        problems.append(Problem("-", os.fspath(endings[0][1]), what, "save the images as .mha or .nii.gz"))
+        problems.append(Problem("-", os.fspath(endings[0][1]), what, "add --convert-to .mha"))
     return problems
+
+
+def require_writable(ending: str) -> None:
+    """Refuse a format in which no images are written.
+
+    Raises:
+        RequestError: It is none of those.
+    """
+    if ending not in WRITABLE:
+        hint = nearest(ending, list(WRITABLE))
+        raise RequestError(f"--convert-to {ending}: images are written in one of {', '.join(WRITABLE)}.{hint}")
 
 
 def _ending_of(path: Path) -> str:
@@ -204,3 +253,8 @@ def usual_ending(cases: Sequence[SourceCase]) -> str:
     """The ending of most image files."""
     endings = [_ending_of(image) for case in cases for image in case.images]
     return max(sorted(set(endings)), key=endings.count, default="")
+
+
+def written_anew(cases: Iterable[SourceCase], ending: str) -> list[Path]:
+    """The images that are not linked but written anew in that format."""
+    return [image for case in cases for image in case.images if not _goes_as_it_is(image, ending)]

@@ -214,7 +214,8 @@ def _how(source: SplitsSource) -> str:
         parts.append(f"sites by {source.site_by} spread evenly")
     parts = parts or ["nnU-Net's"]
     if source.duplicates:
-        parts.append(f"{len(source.duplicates)} sets of cases with the same image kept together")
+        number = len(source.duplicates)
+        parts.append(f"{number} set{'s' * (number != 1)} of cases with the same image kept together")
     return ", ".join(parts)
 
 

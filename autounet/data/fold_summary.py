@@ -134,7 +134,8 @@ def _straddling(splits: Sequence[Split], traits: Sequence[CaseTraits]) -> list[s
     if not leaks:
         return []
     shown = "; ".join(" = ".join(bound[:_SHOWN]) for bound in leaks[:_SHOWN])
-    return [f"{len(leaks)} sets of cases share an image and lie in different folds ({shown}): remove the copies."]
+    sets = f"{len(leaks)} sets of cases share" if len(leaks) > 1 else "1 set of cases shares"
+    return [f"{sets} an image and lie{'s' * (len(leaks) == 1)} in different folds ({shown}): remove the copies."]
 
 
 def _absent_classes(folds: Sequence[FoldSummary], source: SplitsSource, hint: bool) -> list[str]:
@@ -151,7 +152,7 @@ def _absent_classes(folds: Sequence[FoldSummary], source: SplitsSource, hint: bo
 
 
 def duplicates_of(traits: Iterable[CaseTraits]) -> tuple[tuple[str, ...], ...]:
-    """Sets of cases whose images are the same."""
+    """Sets of cases whose images are the same, or nearly."""
     sets: dict[str, list[str]] = {}
     for case in traits:
         if case.content_hash:

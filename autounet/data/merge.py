@@ -15,14 +15,14 @@ import numpy as np
 
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import write_dataset_json
-from autounet.data.doctor.writing import WRITABLE, write_image
+from autounet.data.doctor.writing import WRITABLE
 from autounet.data.draft import place_images, place_label
 from autounet.data.integrity import label_problems, reading_problem, value_counts
-from autounet.data.io import FileError, label_ending, read_image, read_label, write_label
+from autounet.data.io import FileError, label_ending, read_label, write_label
 from autounet.data.sources import SourceCase
 from autounet.errors import DataError, Problem, RequestError
 from autounet.labels import BACKGROUND, LabelClass, LabelSchema
-from autounet.parallel import map_ordered
+from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
 
 
@@ -105,6 +105,8 @@ def write_merge(merge: Merge, *, copy: bool, jobs: int = 1, reporter: Reporter =
     unfinished = merge.folder.with_name(f".partial-{uuid.uuid4().hex}")
     try:
         place = partial(_place_case, merge=merge, root=unfinished, copy=copy)
+        files = (path for case in merge.cases for path in case.source.files if path is not None)
+        jobs = worthwhile_jobs(jobs, files)
         placed = map_ordered(place, merge.cases, jobs=jobs, reporter=reporter, description="merge")
         problems = [problem for found in placed for problem in found]
         if problems:
@@ -210,23 +212,14 @@ def _alike(names: Sequence[str]) -> list[str]:
 
 def _place_case(case: MergedCase, merge: Merge, root: Path, copy: bool) -> list[Problem]:
     """Put the files of a case in place; what is wrong with them becomes a problem for the table."""
-    description, files = merge.sources[case.dataset].description, case.source
+    files = case.source
     assert files.label is not None
     source = SourceCase(case.name, files.images, files.label)
-    path = files.images[0]
     try:
-        if description.file_ending == merge.file_ending:
-            place_images(root / "imagesTr", source, merge.file_ending, copy=copy)
-        else:
-            for index, path in enumerate(files.images):
-                image = read_image([path])
-                target = root / "imagesTr" / f"{case.name}_{index:04d}{merge.file_ending}"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                write_image(target, image.array, image.geometry)
-        path = files.label
-        return _place_label(source, path, merge, case, root, copy=copy)
+        place_images(root / "imagesTr", source, merge.file_ending, copy=copy)
+        return _place_label(source, files.label, merge, case, root, copy=copy)
     except FileError as error:
-        return [reading_problem(files, error, path)]
+        return [reading_problem(files, error, error.path)]
 
 
 def _place_label(

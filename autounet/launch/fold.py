@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from autounet.augmentation.backends import choose_backend
 from autounet.augmentation.patches import Augmentation
-from autounet.data.dataset import RawCase
-from autounet.data.splits import Split
 from autounet.errors import RequestError
 from autounet.evaluation.summary import Summary
 from autounet.inference.predictor import Predictor
-from autounet.laterality import Mirroring, is_one_sided
-from autounet.launch.timing import with_time
+from autounet.launch.fine_tuning import report_path, start_from
+from autounet.launch.fold_record import plan_run
+from autounet.launch.fold_run import FoldRun
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
-from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
-from autounet.models.folder import FoldName, ModelRecord, build_network, record_path, save_weights
+from autounet.losses.deep_supervision import DeepSupervision
+from autounet.losses.options import build_loss
+from autounet.losses.segmentation import SegmentationLoss
+from autounet.models.folder import ModelRecord, build_network, record_path, save_weights
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.parallel import available_cpus, available_memory_bytes
-from autounet.plans import Configuration, Plan
-from autounet.preprocessing.store import PreparedStore
 from autounet.progress import SILENT, Reporter, duration
+from autounet.records import parse_json
 from autounet.training.config import TrainConfig
+from autounet.training.log import LoggedRun, StageMark
+from autounet.training.loggers.run_log import RunLog
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision, choose_precision
 from autounet.training.sampling import CaseCache, PatchSampler
@@ -40,70 +40,44 @@ _CACHE_SHARE_OF_MEMORY = 0.3
 _MAX_WORKERS = 12
 
 
-@dataclass(frozen=True)
-class FoldRun:
-    """All that a run needs.
-
-    Attributes:
-        plan: The dataset's plan.
-        configuration: As planned.
-        fold: Its name.
-        split: Training and validation cases.
-        cases: The raw cases by name, for the final validation.
-        store: The prepared cases.
-        config: How to train.
-        folder: Of the fold; what an earlier run left there is removed unless it is resumed.
-        device: Where to train.
-        resume: Go on from the checkpoint in the folder.
-        started: When the command began (`time.perf_counter`); a given time counts from there.
-    """
-
-    plan: Plan
-    configuration: Configuration
-    fold: FoldName
-    split: Split
-    cases: dict[str, RawCase]
-    store: PreparedStore
-    config: TrainConfig
-    folder: Path
-    device: torch.device
-    resume: bool
-    started: float
-
-
-def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary:
+def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
     """Train one fold and score it on its validation cases.
 
     Returns:
-        Scores of the validation cases, in their own space; also written to `validation/scores.json`.
+        Scores of the validation cases, in their own space; also written to `validation/scores.json`. `None` where the
+        run was asked to end before its time: its weights are stored all the same, and `resume` goes on with it.
 
     Raises:
-        RequestError: A checkpoint to resume from is missing or damaged, or the time given is too short.
+        RequestError: A checkpoint to go on from is missing or damaged, or the time given is too short.
         RunError: Training failed.
     """
-    earlier = ModelRecord.read(record_path(run.folder)) if run.resume else None
-    config = earlier.config if earlier else run.config
-    if config != run.config and run.config != TrainConfig():
-        reporter.say("the run goes on as it was configured at its start; other options given now are not used")
-    precision = choose_precision(config.precision, run.device)
-    reporter.say(f"{run.device.type}, {str(precision.dtype).removeprefix('torch.')}: {precision.reason}")
-    record = earlier or _plan_run(run, precision, reporter)
+    if not run.replicas.is_main:
+        reporter = SILENT
+    precision = _precision(run, reporter)
+    record = _record(run, precision, reporter)
     torch.manual_seed(record.config.seed)
-    network = build_network(record).to(run.device)
-    predictor = Predictor.of(record, (network,), device=run.device, precision=precision)
+    network = build_network(record).to(run.replicas.device)
+    is_new = run.mode == "new"
+    transferred = start_from(run.start, network, record, reporter) if run.start and is_new else None
+    run.replicas.share(network.parameters())
+    predictor = Predictor.of(record, (network,), device=run.replicas.device, precision=precision)
     validation = plan_validation(run.split.validation, run.store, predictor, record.config.max_seconds)
     trainer = _trainer(run, record, network, predictor, precision, validation, reporter)
-    if not run.resume:
+    if is_new and run.replicas.is_main:
         shutil.rmtree(run.folder, ignore_errors=True)
+        if transferred:
+            transferred.write(report_path(run.folder))
+    if run.replicas.is_main:
         record.write(record_path(run.folder))
-    elif trainer.checkpoint_path.exists():
-        trainer.resume()
-        reporter.say(f"resuming at step {trainer.state.step}, {trainer.progress:.0%} of the run")
-    else:
-        reporter.say("the run was stopped before its first checkpoint; it starts from the beginning")
-    weights = trainer.run()
-    save_weights(run.folder, weights)
-    network.load_state_dict(weights)
+    _take_up(run, trainer, reporter)
+    outcome = trainer.run()
+    if not run.replicas.is_main:
+        return None
+    save_weights(run.folder, outcome.weights)
+    if outcome.stopped is not None:
+        record.model_copy(update={"stopped_by": outcome.stopped}).write(record_path(run.folder))
+        return None
+    network.load_state_dict(outcome.weights)
     network.deep_supervision = False
     final_cases = [run.cases[name] for name in validation.final_cases]
     summary = validate_fold(predictor, final_cases, run.folder / "validation", reporter)
@@ -112,45 +86,47 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary:
     return summary
 
 
-def _plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRecord:
-    """Size the configuration to the time given, tell what is coming, and record it."""
-    config = _minding_annotation(run, reporter)
-    configuration = with_time(run.plan, run.configuration, config, run.device, precision)
-    assert configuration.time is not None
-    for change in configuration.time.changes:
-        reporter.say(f"sized to the time: {change}")
-    reporter.say(configuration.time.summary)
-    if config.max_seconds is None:
-        reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
-    augmentation = Augmentation.for_plan(run.plan, config.augmentation, config.laterality, configuration.patch_size)
-    _tell_sides(augmentation.mirroring, reporter)
-    return ModelRecord(
-        plan=run.plan,
-        configuration=configuration,
-        fold=run.fold,
-        mirror_axes=augmentation.mirror_axes,
-        config=config,
-    )
+def _precision(run: FoldRun, reporter: Reporter) -> Precision:
+    """The number format; that of the main process for all, as what is measured may differ."""
+    earlier = None if run.mode == "new" else ModelRecord.read(record_path(run.folder)).config
+    precision = choose_precision((earlier or run.config).precision, run.replicas.device)
+    name = str(precision.dtype).removeprefix("torch.")
+    reporter.say(f"{run.replicas.device.type}, {name}: {precision.reason}")
+    told = run.replicas.tell(name)
+    return precision if told == name else Precision(getattr(torch, told), "as the main process found")
 
 
-def _minding_annotation(run: FoldRun, reporter: Reporter) -> TrainConfig:
-    """The configuration; without swaps of left and right where cases annotate one side only."""
-    laterality, config = run.plan.laterality, run.config
-    if laterality is None or config.laterality != "swap":
-        return config
-    known = [run.cases[name].annotated for name in run.split.train]
-    if not any(is_one_sided(run.plan.labels, laterality.pairs, names) for names in known if names is not None):
-        return config
-    reporter.say("some cases annotate one of a left and a right class only, so the left-right axis is not mirrored")
-    return config.model_copy(update={"laterality": "no_flip"})
+def _record(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRecord:
+    """What is trained: decided by the main process, or by the run that this one goes on from."""
+    text = ""
+    if run.replicas.is_main:
+        record = plan_run(run, precision, reporter) if run.mode == "new" else _earlier_record(run, reporter)
+        text = record.model_dump_json()
+    return ModelRecord.parse(parse_json(run.replicas.tell(text), "the main process's record"), "the record")
 
 
-def _tell_sides(mirrors: Mirroring, reporter: Reporter) -> None:
-    if mirrors.swap_axis is not None:
-        pairs = ", ".join(f"{left} and {right}" for left, right in mirrors.pairs)
-        reporter.say(f"mirrors along the left-right axis swap the labels {pairs}")
-    elif mirrors.side_axis is not None:
-        reporter.say("the left-right axis is not mirrored, as left and right are told apart")
+def _earlier_record(run: FoldRun, reporter: Reporter) -> ModelRecord:
+    record = ModelRecord.read(record_path(run.folder))
+    if record.config != run.config and run.config != TrainConfig():
+        reporter.say("the run goes on as it was configured at its start; other options given now are not used")
+    config = run.extension.of(record.config) if run.extension else record.config
+    return record.model_copy(update={"config": config, "finished": False, "stopped_by": None})
+
+
+def _take_up(run: FoldRun, trainer: Trainer, reporter: Reporter) -> None:
+    """Go on from the checkpoint, if the run is to."""
+    if run.mode == "new":
+        return
+    if not trainer.checkpoint_path.exists():
+        if run.mode == "extend":
+            raise RequestError(f"{trainer.checkpoint_path} does not exist; without it a run cannot be made longer")
+        reporter.say("the run was stopped before its first checkpoint; it starts from the beginning")
+        return
+    if run.mode == "resume":
+        trainer.resume()
+    else:
+        trainer.extend()
+    reporter.say(f"going on at step {trainer.state.step}, {trainer.progress:.0%} of the run")
 
 
 def _trainer(
@@ -162,24 +138,29 @@ def _trainer(
     validation: ValidationPlan,
     reporter: Reporter,
 ) -> Trainer:
-    config = record.config
+    config, device = record.config, run.replicas.device
     network.deep_supervision = config.deep_supervision
     strides = network.output_strides if config.deep_supervision else network.output_strides[:1]
-    loss = LOSSES.find(config.loss)(record.plan.labels, batch_dice=record.configuration.batch_dice)
+    loss = build_loss(config.loss, record.plan.labels, batch_dice=record.configuration.batch_dice)
+    if config.compile:
+        network.compile()
     if len(validation.final_cases) < len(run.split.validation):
         reporter.say(
             f"the final validation of {len(run.split.validation)} cases would take "
             f"{duration(validation.final_seconds_of_all)}; {len(validation.final_cases)} of them fit the time"
         )
+    total_seconds = _training_seconds(run, config, validation)
     return Trainer(
         network,
-        SegmentationObjective(DeepSupervision(loss, strides), run.device, precision),
-        _stages(run, record, reporter),
+        SegmentationObjective(DeepSupervision(loss, strides), precision, run.replicas),
+        _stages(run, record, loss, reporter),
         config,
-        total_seconds=_training_seconds(run, config, validation),
+        total_seconds=total_seconds,
         validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way),
         folder=run.folder,
-        num_workers=0 if run.device.type == "cpu" else min(_MAX_WORKERS, available_cpus()),
+        log=RunLog(_logged_run(run, record, total_seconds), run.loggers, reporter) if run.replicas.is_main else None,
+        replicas=run.replicas,
+        num_workers=0 if device.type == "cpu" else min(_MAX_WORKERS, available_cpus() // run.replicas.count),
         scale_loss=precision.dtype == torch.float16,
         reporter=reporter,
     )
@@ -187,28 +168,52 @@ def _trainer(
 
 def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationPlan) -> float | None:
     """What is left of the time given, after what has passed and what validation will take."""
-    if config.max_seconds is None:
+    given = run.extension.seconds if run.extension else config.max_seconds
+    if given is None:
         return None
-    total = config.max_seconds - (time.perf_counter() - run.started) - validation.seconds - _CLOSING_SECONDS
+    (total,) = run.replicas.agree([given - (time.perf_counter() - run.started) - validation.seconds - _CLOSING_SECONDS])
     if total < 1:
+        option = "--extend" if run.extension else "--max-time"
         raise RequestError(
-            f"--max-time {duration(config.max_seconds)} is too short: getting ready and validating take "
-            f"{duration(config.max_seconds - total)} here. Give at least {duration(2 * (config.max_seconds - total))}."
+            f"{option} {duration(given)} is too short: getting ready and validating take "
+            f"{duration(given - total)} here. Give at least {duration(math.ceil(2 * (given - total)))}."
         )
     return total
 
 
-def _stages(run: FoldRun, record: ModelRecord, reporter: Reporter) -> list[PatchStage]:
+def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss, reporter: Reporter) -> list[PatchStage]:
     """The sizes of patch over the run, the last one the configuration's own."""
     config, configuration = record.config, record.configuration
     cases = CaseCache(run.store, run.split.train, int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY))
-    backend = choose_backend(config.augmentation_backend, run.device.type)
+    label_maps = loss.label_maps(configuration.spacing_mm)
+    backend = choose_backend(config.augmentation_backend, run.replicas.device.type, label_maps is not None)
     reporter.say(backend.reason)
     stages = []
     for stage in growth_stages(configuration, config):
         augmentation = Augmentation.for_plan(record.plan, config.augmentation, config.laterality, stage.patch_size)
         sampler = PatchSampler(
-            cases, augmentation, stage.batch_size, config.foreground_share, config.seed, on_device=backend.on_device
+            cases,
+            augmentation,
+            stage.batch_size,
+            config.foreground_share,
+            config.seed,
+            label_maps,
+            on_device=backend.on_device,
         )
         stages.append(PatchStage(stage.end, sampler))
     return stages
+
+
+def _logged_run(run: FoldRun, record: ModelRecord, total_seconds: float | None) -> LoggedRun:
+    """What the log says of the run as a whole."""
+    stages = growth_stages(record.configuration, record.config)
+    return LoggedRun(
+        folder=run.folder,
+        title=f"{record.plan.dataset_name}, {record.configuration.name}, fold {record.fold}",
+        class_names=record.plan.labels.class_names,
+        config=record.config,
+        num_validation_cases=len(run.split.validation),
+        total_seconds=total_seconds,
+        total_steps=record.config.total_steps if total_seconds is None else None,
+        stages=tuple(StageMark(stage.end, stage.patch_size) for stage in stages),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from autounet.data.dataset import RawDataset
-from autounet.data.splits import Split, load_or_make_splits
+from autounet.data.splits import SPLITS_FILE, Split, load_or_make_splits
 from autounet.errors import RequestError
 from autounet.launch.plan_files import must_prepare
 from autounet.models.folder import FoldName, ModelRecord, record_path
@@ -49,22 +49,43 @@ def split_of(preprocessed: Path, raw: RawDataset, fold: FoldName) -> Split:
     names = tuple(sorted(case.name for case in raw.cases))
     if fold == "all":
         return Split(train=names, validation=names)
-    splits = load_or_make_splits(preprocessed / "splits_final.json", names)
+    splits = load_or_make_splits(preprocessed / SPLITS_FILE, names)
     if not 0 <= fold < len(splits):
         raise RequestError(f"fold {fold} does not exist: there are folds 0 to {len(splits) - 1}, and 'all'")
     return splits[fold]
 
 
-def require_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
+def num_folds(preprocessed: Path, raw: RawDataset) -> int:
+    """How many folds the dataset has."""
+    return len(load_or_make_splits(preprocessed / SPLITS_FILE, tuple(sorted(case.name for case in raw.cases))))
+
+
+def require_samples(configuration: Configuration, num_processes: int) -> None:
+    """Every process must get a sample of each batch."""
+    if configuration.batch_size < num_processes:
+        raise RequestError(
+            f"{num_processes} processes share the plan's batch of {configuration.batch_size}: give at most "
+            f"--nproc-per-node {configuration.batch_size}, or plan with --batch-size {num_processes}"
+        )
+
+
+def require_free(folder: Path, *, resume: bool = False, extend: bool = False, overwrite: bool = False) -> None:
     """Nothing that was trained is lost by mistake."""
     path = record_path(folder)
-    if resume and overwrite:
-        raise RequestError("--resume and --overwrite exclude each other: go on with the run, or start anew")
-    if resume:
-        if not path.exists():
-            raise RequestError(f"there is no run to resume in {folder}. Start one without --resume.")
-        if ModelRecord.read(path).finished:
-            raise RequestError(f"the run in {folder} is finished. To train anew over it, give --overwrite.")
-    elif path.exists() and not overwrite:
+    if resume + extend + overwrite > 1:
+        raise RequestError(
+            "--resume, --extend and --overwrite exclude each other: go on with a run, make it longer, or start anew"
+        )
+    if (resume or extend) and not path.exists():
+        raise RequestError(f"there is no run to go on with in {folder}. Start one without --resume and --extend.")
+    if resume and ModelRecord.read(path).finished:
+        raise RequestError(
+            f"the run in {folder} is finished. Make it longer with --extend 30m, or train anew with --overwrite."
+        )
+    if extend and not ModelRecord.read(path).finished:
+        raise RequestError(f"the run in {folder} is not finished: go on with it by --resume, then make it longer")
+    if resume or extend:
+        return
+    if path.exists() and not overwrite:
         how = "is finished" if ModelRecord.read(path).finished else "was not finished; go on with it by --resume"
         raise RequestError(f"{folder} holds a run that {how}. To train anew over it, give --overwrite.")

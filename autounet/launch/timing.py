@@ -67,6 +67,8 @@ def with_time(
             labels=plan.labels,
             batch_dice=candidate.batch_dice,
             half_precision=precision.dtype != torch.float32,
+            partially_annotated=plan.partially_annotated,
+            loss=config.loss,
         )
 
     def count_flops(candidate: Configuration) -> float:

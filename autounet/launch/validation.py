@@ -98,11 +98,15 @@ class HandfulValidation:
         names = [self._names[(first + index) % len(self._names)] for index in range(self._num_cases)]
         scores = [self._score(name) for name in names]
         classes = self._predictor.plan.labels.class_names
+        of_cases = {
+            name: mean_of_known([entry.dice for entry in score.values()])
+            for name, score in zip(names, scores, strict=True)
+        }
         return Validation(
             class_dice=tuple(
                 mean_of_known([score[name].dice for score in scores if name in score]) for name in classes
             ),
-            num_cases=len(names),
+            case_dice={name: dice for name, dice in of_cases.items() if dice is not None},
         )
 
     def _score(self, name: str) -> dict[str, ClassScore]:

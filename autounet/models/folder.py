@@ -38,6 +38,7 @@ class ModelRecord(Record):
         mirror_axes: Spatial axes that training mirrored, so that prediction may.
         config: How it was trained.
         finished: Whether training came to its end.
+        stopped_by: Who ended it before its time; its weights are usable all the same. `None` where nobody did.
         validation_dice: Mean foreground Dice on the fold's validation cases.
     """
 
@@ -49,6 +50,7 @@ class ModelRecord(Record):
     mirror_axes: tuple[int, ...]
     config: TrainConfig
     finished: bool = False
+    stopped_by: str | None = None
     validation_dice: float | None = None
 
     @property
@@ -102,11 +104,11 @@ def load_network(fold: Path, record: ModelRecord, device: torch.device) -> Segme
 
 
 def finished_folds(model: Path) -> dict[str, ModelRecord]:
-    """The folds of a model folder whose training ended, by name (`0`, `1`, ..., `all`)."""
+    """The folds of a model folder that have weights, as training ended or was stopped, by name (`0`, ..., `all`)."""
     folds = {}
     for path in sorted(model.glob("fold_*/model.json")):
         record = ModelRecord.read(path)
-        if record.finished:
+        if record.finished or record.stopped_by is not None:
             folds[str(record.fold)] = record
     return folds
 

@@ -9,7 +9,7 @@ from autounet.pipeline.planning import Planned, existing_plan, plan, planned_sec
 from autounet.pipeline.prediction import Predicted, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
 from autounet.pipeline.previewing import Previewed, preview
-from autounet.pipeline.training import Trained, train
+from autounet.pipeline.training import Trained, folds_to_train, train
 
 __all__ = [
     "Planned",
@@ -20,6 +20,7 @@ __all__ = [
     "check",
     "evaluate",
     "existing_plan",
+    "folds_to_train",
     "plan",
     "plan_and_preprocess",
     "planned_seconds",

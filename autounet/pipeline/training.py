@@ -1,8 +1,9 @@
-"""Train a configuration."""
+"""Train a configuration, on one fold or on all of them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +18,28 @@ from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
+    from autounet.launch.cross_validation import CrossValidation
+    from autounet.launch.fold_run import Extension
     from autounet.models.folder import FoldName
     from autounet.training.config import TrainConfig
+    from autounet.training.replicas import Replicas
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What `train` made: the model folder, the fold's folder, and the scores of its validation cases."""
+    """What `train` made.
+
+    Attributes:
+        model: The model folder.
+        fold: The fold's folder.
+        summary: Scores of its validation cases; `None` where the run was asked to end before its time.
+        cross_validation: Of all folds, where this was the last of them.
+    """
 
     model: Path
     fold: Path
-    summary: Summary
+    summary: Summary | None
+    cross_validation: CrossValidation | None = None
 
 
 def train(
@@ -41,7 +53,11 @@ def train(
     network: str | None = None,
     device: str = "auto",
     resume: bool = False,
+    extension: Extension | None = None,
     overwrite: bool = False,
+    source: Path | None = None,
+    loggers: Sequence[str] = (),
+    replicas: Replicas | None = None,
     reporter: Reporter = SILENT,
 ) -> Trained:
     """Train a configuration on a fold and score it on the fold's validation cases.
@@ -56,7 +72,11 @@ def train(
         network: Name in `autounet.networks.NETWORKS`; the plan's by default.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         resume: Go on from the last checkpoint, as it was configured then.
+        extension: Make a run that had ended longer.
         overwrite: Train anew over what is there.
+        source: Weights to start from.
+        loggers: Where to log to, besides the table and the picture.
+        replicas: This process among those that train together; it has a device already.
         reporter: Shows the progress.
 
     Raises:
@@ -64,26 +84,44 @@ def train(
         RunError: Training failed.
     """
     started = time.perf_counter()
-    from autounet.launch.fold import FoldRun, train_fold
-    from autounet.launch.requirements import require_free, require_one_stage, require_prepared, split_of, with_network
-    from autounet.losses import LOSSES
+    from autounet.launch.cross_validation import cross_validate
+    from autounet.launch.fold import train_fold
+    from autounet.launch.fold_run import FoldRun
+    from autounet.launch.requirements import (
+        num_folds,
+        require_free,
+        require_one_stage,
+        require_prepared,
+        require_samples,
+        split_of,
+        with_network,
+    )
+    from autounet.losses.options import build_loss
     from autounet.models.folder import fold_folder, model_folder
+    from autounet.models.source import read_starting_point
     from autounet.training.config import TrainConfig
     from autounet.training.device import choose_device
+    from autounet.training.replicas import alone
 
     config = config or TrainConfig()
     name = workspace.find_dataset(dataset)
     preprocessed = workspace.preprocessed / name
     plan = read_plan(preprocessed, planner, dataset)
     chosen = with_network(plan.configuration(configuration), network)
+    start = read_starting_point(source, fold) if source else None
+    if start and network is None:
+        chosen = start.shape(chosen)
     require_one_stage(chosen)
-    LOSSES.find(config.loss)
+    build_loss(config.loss, plan.labels, batch_dice=chosen.batch_dice)
     raw = RawDataset.load(raw_folder(workspace, dataset))
     require_prepared(raw, plan, chosen, preprocessed)
     split = split_of(preprocessed, raw, fold)
+    replicas = replicas or alone(choose_device(device))
+    require_samples(chosen, replicas.count)
     model = model_folder(workspace, plan, chosen)
     folder = fold_folder(model, fold)
-    require_free(folder, resume=resume, overwrite=overwrite)
+    if replicas.is_main:
+        require_free(folder, resume=resume, extend=extension is not None, overwrite=overwrite)
     run = FoldRun(
         plan=plan,
         configuration=chosen,
@@ -93,8 +131,32 @@ def train(
         store=store_for(preprocessed, plan, chosen),
         config=config,
         folder=folder,
-        device=choose_device(device),
-        resume=resume,
+        replicas=replicas,
         started=started,
+        mode="extend" if extension else "resume" if resume else "new",
+        extension=extension,
+        start=start,
+        loggers=tuple(loggers),
     )
-    return Trained(model=model, fold=folder, summary=train_fold(run, reporter))
+    summary = train_fold(run, reporter)
+    together = cross_validate(model, num_folds(preprocessed, raw)) if summary and fold != "all" else None
+    return Trained(model=model, fold=folder, summary=summary, cross_validation=together)
+
+
+def folds_to_train(
+    workspace: Workspace, dataset: str, configuration: str, *, planner: str, network: str | None
+) -> tuple[Path, list[int]]:
+    """The model folder of a configuration, and the folds that are missing there.
+
+    Raises:
+        RequestError: There is no such dataset, plan or configuration.
+    """
+    from autounet.launch.cross_validation import missing_folds
+    from autounet.launch.requirements import num_folds, with_network
+    from autounet.models.folder import model_folder
+
+    preprocessed = workspace.preprocessed / workspace.find_dataset(dataset)
+    plan = read_plan(preprocessed, planner, dataset)
+    chosen = with_network(plan.configuration(configuration), network)
+    model = model_folder(workspace, plan, chosen)
+    return model, missing_folds(model, num_folds(preprocessed, RawDataset.load(raw_folder(workspace, dataset))))

@@ -32,7 +32,8 @@ def show_check(checked: Checked, console: Console) -> None:
 def findings_table(checked: Checked) -> Table:
     """Every problem with its class, the worst first."""
     name, findings = checked.diagnosis.dataset.description.name, checked.diagnosis.findings
-    table = Table(title=f"{len(findings)} problems in {name}", title_justify="left", show_lines=True)
+    plural = "s" * (len(findings) != 1)
+    table = Table(title=f"{len(findings)} problem{plural} in {name}", title_justify="left", show_lines=True)
     for column in ("case", "file", "class", "what is wrong", "what to do"):
         table.add_column(column, overflow="fold")
     seen: Counter[str] = Counter()

@@ -27,10 +27,10 @@ class WeightAverage:
         self._average = {name: value.detach().clone() for name, value in self._parameters.items()} if share else {}
 
     @torch.no_grad()
-    def update(self, progress: float) -> None:
-        """Take in the network's weights after a step that moved the run by `progress`."""
+    def update(self, progress: float, share: float | None = None) -> None:
+        """Take in the network's weights after a step that moved the run by `progress`; another `share` for once."""
         if self._average:
-            weight = 1 - math.exp(-progress / self._share)
+            weight = 1 - math.exp(-progress / (share or self._share))
             torch._foreach_lerp_(list(self._average.values()), list(self._parameters.values()), weight)
 
     def weights(self) -> dict[str, Tensor]:

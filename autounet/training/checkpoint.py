@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,18 +21,44 @@ class TrainingState(Record):
     Attributes:
         step: Steps done.
         elapsed_seconds: Time spent training.
+        total_seconds: Time for training, where the run goes by the clock.
+        entered: Progress at which a run that had ended was taken up again to be longer; 0 where it never was.
         epoch: Validations done.
-        best_dice: Best validation Dice so far.
+        case_dice: The last score of each validation case that was scored on the way.
+        best_dice: Best mean of these so far.
+        validations_since_best: How many came after it.
+        loss: Smoothed over the last steps; `None` before the first.
         skipped_steps: Steps left out because the loss or its gradient was not finite.
         finished: Whether the run came to its end.
     """
 
     step: int = 0
     elapsed_seconds: float = 0.0
+    total_seconds: float | None = None
+    entered: float = 0.0
     epoch: int = 0
+    case_dice: dict[str, float] = Field(default_factory=dict)
     best_dice: float | None = None
+    validations_since_best: int = 0
+    loss: float | None = None
     skipped_steps: int = 0
     finished: bool = False
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of PyTorch's generators, as tensors: dropout draws from them."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Put back what `random_state` took, as far as this device has it."""
+    if "cpu" in state:
+        torch.set_rng_state(state["cpu"])
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

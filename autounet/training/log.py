@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from autounet.evaluation.summary import mean_of_known
 from autounet.records import write_text_atomically
@@ -84,6 +85,19 @@ class LoggedRun:
     stages: tuple[StageMark, ...] = ()
 
 
+class Log(Protocol):
+    """Where the trainer writes: a row a validation."""
+
+    def truncate(self, num_rows: int) -> None:
+        """Go on after the first rows, as many as a checkpoint knows of."""
+
+    def append(self, row: LogRow) -> None:
+        """Take a row."""
+
+    def close(self) -> None:
+        """The run ended, well or not."""
+
+
 class TrainingLog:
     """Rows of a run, kept in a CSV file.
 
@@ -122,7 +136,7 @@ def _cells(row: LogRow) -> list[str]:
         str(row.step),
         f"{row.elapsed_seconds:.1f}",
         f"{row.learning_rate:.3g}",
-        f"{row.loss:.4f}",
+        f"{row.loss:.6f}",
         _cell(row.mean_dice),
         str(row.num_cases),
         *map(_cell, row.class_dice),

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from autounet.augmentation import device as device_backend
-from autounet.augmentation.patches import BatchParameters
-from autounet.losses.compound import DeepSupervision
+from autounet.geometry import Array
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.training.precision import Precision
+from autounet.training.replicas import Replicas
 from autounet.training.sampling import PatchBatch
 
 
@@ -27,28 +28,35 @@ class SegmentationObjective:
 
     Args:
         loss: Compares all outputs with the label map.
-        device: Where to compute.
         precision: What the network computes in; the loss is in float32.
+        replicas: This process among those that train together; each runs its part of the batch through the network.
     """
 
-    def __init__(self, loss: DeepSupervision, device: torch.device, precision: Precision) -> None:
+    def __init__(self, loss: DeepSupervision, precision: Precision, replicas: Replicas) -> None:
         self.loss = loss
-        self.device = device
         self.precision = precision
+        self.replicas = replicas
 
     def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
         """The loss of a batch."""
-        image = torch.from_numpy(batch.image).to(self.device, non_blocking=True)
-        label = torch.from_numpy(batch.label).to(self.device, non_blocking=True)
-        if batch.pending is not None:
-            image, label = _augmented(batch.pending, image, label)
-        with self.precision.autocast(self.device):
+        device, size = self.replicas.device, len(batch.image)
+        image, label = self._augmented(batch)
+        image = image[self.replicas.part(size)].to(device, non_blocking=True)
+        with self.precision.autocast(device):
             outputs = network(image)
-        annotated = None if batch.annotated is None else torch.from_numpy(batch.annotated).to(self.device)
-        result: Tensor = self.loss(outputs, label, annotated)
+        outputs = self.replicas.gather(outputs, size)
+        annotated = None if batch.annotated is None else self._on_device(batch.annotated)
+        maps = None if batch.maps is None else self._on_device(batch.maps)
+        result: Tensor = self.loss(outputs, label, annotated, maps)
         return result
 
+    def _augmented(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """The label on the device; the image too where it is changed there, all of it, as changes are drawn for all."""
+        label = self._on_device(batch.label)
+        if batch.pending is None:
+            return torch.from_numpy(batch.image), label
+        image, label = device_backend.apply(batch.pending, self._on_device(batch.image), label[:, None])
+        return image, label[:, 0]
 
-def _augmented(pending: BatchParameters, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    image, label = device_backend.apply(pending, image, label[:, None])
-    return image, label[:, 0]
+    def _on_device(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.replicas.device, non_blocking=True)

@@ -21,10 +21,8 @@ from autounet.errors import RunError
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
 from autounet.laterality import Mirroring
+from autounet.losses.label_maps import LabelMaps
 from autounet.preprocessing.store import ClassLocations, PreparedStore
-
-# nnU-Net: the last third of a batch is centred on foreground.
-FOREGROUND_SHARE = 0.33
 
 Start = npt.NDArray[np.intp]
 Window = tuple[str, Start]
@@ -39,12 +37,14 @@ class PatchBatch:
         label: `(B, *patch_size)` int16, the dataset's label values.
         annotated: `(B, num_classes)`, which classes were annotated in the patch's case; `None` where all were, so
             that the usual loss costs no more.
+        maps: `(B, M, *patch_size)`, what the loss needs of the label map; `None` where it needs nothing.
         pending: What is still to be done on the device: `image` and `label` are then regions, -1 outside the body.
     """
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.int16]
     annotated: npt.NDArray[np.bool_] | None = None
+    maps: npt.NDArray[np.float32] | None = None
     pending: BatchParameters | None = None
 
 
@@ -112,7 +112,8 @@ class PatchSampler:
         batch_size: Patches a batch.
         foreground_share: Patches from the end of the batch that are centred on foreground.
         seed: Of the run.
-        on_device: Leave the changes to the device that trains; else they are made here.
+        label_maps: Computes what the loss needs, from the label map as it comes out of augmentation.
+        on_device: Leave the changes to the device that trains; else they are made here. Not with `label_maps`.
     """
 
     cases: CaseCache
@@ -120,7 +121,11 @@ class PatchSampler:
     batch_size: int
     foreground_share: float
     seed: int
+    label_maps: LabelMaps | None = None
     on_device: bool = False
+
+    def __post_init__(self) -> None:
+        assert not (self.on_device and self.label_maps), "maps follow augmentation"
 
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
@@ -158,7 +163,8 @@ class PatchSampler:
         if self.on_device:
             return PatchBatch(image, label[:, 0], annotated=annotated, pending=pending)
         image, label = workers.apply(pending, image, label)
-        return PatchBatch(image, label[:, 0], annotated=annotated)
+        maps = None if self.label_maps is None else self.label_maps(label[:, 0])
+        return PatchBatch(image, label[:, 0], annotated, maps)
 
     def _is_forced(self, index: int) -> bool:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""

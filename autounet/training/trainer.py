@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +22,20 @@ from autounet.training.checkpoint import (
     flatten_optimizer,
     load_tensors,
     prefixed,
+    random_state,
     restore_optimizer,
+    restore_random_state,
     save_tensors,
     without_prefix,
 )
 from autounet.training.config import TrainConfig
-from autounet.training.log import LogRow, TrainingLog
-from autounet.training.muon import Muon
+from autounet.training.log import Log, LogRow
 from autounet.training.objective import Objective
+from autounet.training.optimizers import make_optimizer
+from autounet.training.replicas import Replicas, alone
 from autounet.training.sampling import BatchStream, PatchBatch, PatchSampler
 from autounet.training.schedule import learning_rate
+from autounet.training.stopping import StopRequest
 
 # So many steps in a row without a finite loss cannot be chance.
 _MAX_SKIPPED_IN_A_ROW = 20
@@ -38,6 +43,11 @@ _MAX_SKIPPED_IN_A_ROW = 20
 _VALIDATION_SHARE = 0.04
 _VALIDATIONS_A_TIMED_RUN = 20
 _LOSS_SMOOTHING = 0.95
+# A run that ends early lets its learning rate fall to zero first, over this share of its steps and no longer than that.
+_COOLDOWN_SHARE = 0.05
+_MAX_COOLDOWN_SECONDS = 15.0
+# Of the cool-down, over which weights are averaged if they are at all.
+_COOLDOWN_AVERAGE = 0.2
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,11 @@ class Validation:
 
     Attributes:
         class_dice: Mean Dice of each class, `None` where no case has it.
-        num_cases: Cases predicted.
+        case_dice: Mean Dice of each case, over the classes that it has.
     """
 
     class_dice: tuple[float | None, ...]
-    num_cases: int
+    case_dice: Mapping[str, float]
 
     @property
     def mean_dice(self) -> float | None:
@@ -66,8 +76,21 @@ class PatchStage:
     sampler: PatchSampler
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ended with.
+
+    Attributes:
+        weights: The final ones, averaged where the configuration asks for it.
+        stopped: Who asked for an end before its time; `None` where the run came to its own.
+    """
+
+    weights: dict[str, Tensor]
+    stopped: str | None
+
+
 class Trainer:
-    """Trains a network until its steps or its time are used up.
+    """Trains a network until its steps or its time are used up, or it is asked to end.
 
     Args:
         network: To be trained, on its device.
@@ -76,7 +99,9 @@ class Trainer:
         config: All choices.
         total_seconds: Time for training, or `None` to count steps.
         validate: Scores the network on whole cases; the argument is the number of validations so far.
-        folder: Where the checkpoint and the log go.
+        folder: Where the checkpoint goes.
+        log: Is told every validation; nothing is logged without one.
+        replicas: This process among those that train together.
         num_workers: Processes that make batches; 0 for a thread.
         scale_loss: Keep small gradients from vanishing in float16.
         reporter: Shows the progress.
@@ -92,6 +117,8 @@ class Trainer:
         total_seconds: float | None,
         validate: Callable[[SegmentationNetwork, int], Validation],
         folder: Path,
+        log: Log | None = None,
+        replicas: Replicas | None = None,
         num_workers: int = 0,
         scale_loss: bool = False,
         reporter: Reporter = SILENT,
@@ -101,24 +128,31 @@ class Trainer:
         self.objective = objective
         self.stages = stages
         self.config = config
-        self.total_seconds = total_seconds
         self.validate = validate
         self.folder = folder
+        self.replicas = replicas or alone(next(network.parameters()).device)
         self.num_workers = num_workers
         self.reporter = reporter
-        self.optimizer = _make_optimizer(network, config)
+        self.optimizer = make_optimizer(network, config)
         self.scaler = torch.amp.GradScaler(enabled=scale_loss)
         self.average = WeightAverage(network, config.ema_share)
-        self.log = TrainingLog(folder / "training_log.csv")
-        self.state = TrainingState()
+        self.log = log
+        self.state = TrainingState(total_seconds=total_seconds)
+        self.stop = StopRequest(folder)
         self._started = 0.0
-        self._loss = math.nan
         self._skipped_in_a_row = 0
 
     @property
     def checkpoint_path(self) -> Path:
         """The one checkpoint of the run."""
         return self.folder / "checkpoint.safetensors"
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, in [0, 1]."""
+        if self.state.total_seconds is not None:
+            return min(1.0, self.state.elapsed_seconds / self.state.total_seconds)
+        return min(1.0, self.state.step / self.config.total_steps)
 
     def resume(self) -> None:
         """Go on from the checkpoint.
@@ -127,27 +161,70 @@ class Trainer:
             RequestError: There is none, or it belongs to another network.
         """
         tensors, metadata = load_tensors(self.checkpoint_path)
+        total_seconds = self.state.total_seconds
         try:
             self.network.load_state_dict(without_prefix("network", tensors))
             self.average.load(without_prefix("average", tensors))
             restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
+            restore_random_state(without_prefix("random", tensors), self.replicas.device)
+            self.scaler.load_state_dict(json.loads(metadata.get("scaler", "{}")))
             self.state = TrainingState.model_validate_json(metadata["state"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise RequestError(f"{self.checkpoint_path} does not fit this network: {error}") from None
-        self.log.truncate(self.state.epoch)
+        if self.state.total_seconds is None:
+            self.state = self.state.model_copy(update={"total_seconds": total_seconds})
+        if self.log:
+            self.log.truncate(self.state.epoch)
 
-    def run(self) -> dict[str, Tensor]:
+    def extend(self) -> None:
+        """Go on from the end of a run: for the time given to this one, or up to the configuration's steps.
+
+        Raises:
+            RequestError: There is no checkpoint of it.
+        """
+        more = self.state.total_seconds
+        self.resume()
+        total = None if more is None else self.state.elapsed_seconds + more
+        update = {"finished": False, "total_seconds": total, "validations_since_best": 0}
+        self.state = self.state.model_copy(update=update)
+        self.state = self.state.model_copy(update={"entered": self.progress})
+
+    def run(self) -> Outcome:
         """Train to the end.
-
-        Returns:
-            The final weights, averaged where the configuration asks for it.
 
         Raises:
             RunError: The loss stayed NaN or infinite.
         """
         if self.state.finished:
-            return self.average.weights()
+            return Outcome(self.average.weights(), None)
         self._started = time.perf_counter() - self.state.elapsed_seconds
+        try:
+            with self.stop.listening():
+                stopped = self._train()
+            if stopped is None:
+                self._validate()
+                self.state = self.state.model_copy(update={"finished": True})
+                self.save()
+        finally:
+            if self.log:
+                self.log.close()
+        return Outcome(self.average.weights(), stopped)
+
+    def save(self) -> None:
+        """Write the checkpoint beside the old one, then replace it."""
+        if not self.replicas.is_main:
+            return
+        tensors = {
+            **prefixed("network", self.network.state_dict()),
+            **prefixed("average", self.average.state()),
+            **prefixed("optimizer", flatten_optimizer(self.optimizer)),
+            **prefixed("random", random_state(self.replicas.device)),
+        }
+        metadata = {"state": self.state.model_dump_json(), "scaler": json.dumps(self.scaler.state_dict())}
+        save_tensors(self.checkpoint_path, tensors, metadata)
+
+    def _train(self) -> str | None:
+        """Step until the end, or until somebody asks for one; who did."""
         last_checkpoint, last_validation, validation_seconds = time.perf_counter(), self.progress, 0.0
         stage, stream = self._open_stream()
         try:
@@ -155,45 +232,53 @@ class Trainer:
                 if self.progress >= stage.end:
                     stream.close()
                     stage, stream = self._open_stream()
-                self._step(next(stream))
+                stopped = self._step(next(stream), learning_rate(self.config, self.progress, self.state.entered))
+                if stopped is not None:
+                    self.save()  # before the cool-down: whoever resumes goes on as if nothing had been
+                    self._cool_down(stream, stopped)
+                    return stopped
                 now = time.perf_counter()
                 if self._validation_is_due(last_validation, validation_seconds):
                     self._validate()
                     validation_seconds = time.perf_counter() - now
                     last_validation = self.progress
+                    if self._is_out_of_patience():
+                        self._cool_down(stream, f"{self.config.patience} validations without a better score")
+                        return None
                 if time.perf_counter() - last_checkpoint > self.config.checkpoint_seconds:
                     self.save()
                     last_checkpoint = time.perf_counter()
         finally:
             stream.close()
-        self._validate()
-        self.state = self.state.model_copy(update={"finished": True})
-        self.save()
-        return self.average.weights()
+        return None
 
-    @property
-    def progress(self) -> float:
-        """How much of the run is done, in [0, 1]."""
-        if self.total_seconds is not None:
-            return min(1.0, self.state.elapsed_seconds / self.total_seconds)
-        return min(1.0, self.state.step / (self.config.num_epochs * self.config.steps_per_epoch))
+    def _cool_down(self, stream: BatchStream, reason: str) -> None:
+        """Let the learning rate fall to zero, as the end of a run would, but within seconds."""
+        steps = max(1, round(_COOLDOWN_SHARE * self.state.step))
+        rate = learning_rate(self.config, self.progress, self.state.entered)
+        self.reporter.say(
+            f"{reason}: the run ends at step {self.state.step}; its learning rate falls to zero over at most {steps} "
+            f"steps or {duration(_MAX_COOLDOWN_SECONDS)}"
+        )
+        began = time.perf_counter()
+        for index in range(steps):
+            (spent,) = self.replicas.agree([(time.perf_counter() - began) / _MAX_COOLDOWN_SECONDS])
+            left = 1 - max(index / steps, spent)
+            if left <= 0:
+                break
+            self._step(next(stream), rate * left)
+            self.average.update(1 / steps, _COOLDOWN_AVERAGE)
 
-    def save(self) -> None:
-        """Write the checkpoint beside the old one, then replace it."""
-        tensors = {
-            **prefixed("network", self.network.state_dict()),
-            **prefixed("average", self.average.state()),
-            **prefixed("optimizer", flatten_optimizer(self.optimizer)),
-        }
-        save_tensors(self.checkpoint_path, tensors, {"state": self.state.model_dump_json()})
+    def _stage(self) -> PatchStage:
+        return next(entry for entry in self.stages if self.progress < entry.end or entry is self.stages[-1])
 
     def _open_stream(self) -> tuple[PatchStage, BatchStream]:
-        stage = next(entry for entry in self.stages if self.progress < entry.end or entry is self.stages[-1])
+        stage = self._stage()
         return stage, BatchStream(stage.sampler, self.state.step, self.num_workers)
 
-    def _step(self, batch: PatchBatch) -> None:
+    def _step(self, batch: PatchBatch, rate: float) -> str | None:
+        """Train on a batch; who asked for an end meanwhile."""
         before = self.progress
-        rate = learning_rate(self.config, before)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -204,22 +289,26 @@ class Trainer:
             self._count_skipped()
         else:
             self._skipped_in_a_row = 0
-            self._loss = (
-                value if math.isnan(self._loss) else _LOSS_SMOOTHING * self._loss + (1 - _LOSS_SMOOTHING) * value
-            )
+            last = value if self.state.loss is None else self.state.loss
+            value = _LOSS_SMOOTHING * last + (1 - _LOSS_SMOOTHING) * value
+        asked = self.stop.reason()
+        elapsed, stop = self.replicas.agree([time.perf_counter() - self._started, float(asked is not None)])
         self.state = self.state.model_copy(
             update={
                 "step": self.state.step + 1,
-                "elapsed_seconds": time.perf_counter() - self._started,
+                "elapsed_seconds": elapsed,
+                "loss": self.state.loss if skipped else value,
                 "skipped_steps": self.state.skipped_steps + skipped,
             }
         )
         self.average.update(self.progress - before)
         self.reporter.status(self._status(rate))
+        return (asked or "another process") if stop else None
 
     def _update(self, loss: Tensor) -> bool:
         """Move the weights along the gradient, unless it is not finite: then it would spoil them for good."""
         self.scaler.scale(loss).backward()
+        self.replicas.sum_gradients(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         # In float16 that is how the scaler finds its scale; it leaves such a step out by itself.
@@ -231,75 +320,81 @@ class Trainer:
 
     def _count_skipped(self) -> None:
         self._skipped_in_a_row += 1
+        cases = ", ".join(dict.fromkeys(self._stage().sampler.case_names(self.state.step)))
+        self.reporter.say(f"step {self.state.step} was skipped: its loss or gradient was not finite. Cases: {cases}")
         if self._skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
             raise RunError(
                 f"the loss or its gradient was not finite for {_MAX_SKIPPED_IN_A_ROW} steps in a row, "
-                f"at step {self.state.step}. The last checkpoint is {self.checkpoint_path}. Check the intensities of "
-                "the images, lower the learning rate, or train with --precision float32."
+                f"at step {self.state.step}, the last of cases {cases}. The last checkpoint is {self.checkpoint_path}. "
+                "Check the intensities of the images, lower the learning rate, or train with --precision float32."
             )
 
     def _validation_is_due(self, last: float, seconds: float) -> bool:
-        if self.total_seconds is None:
+        if self.state.total_seconds is None:
             return self.state.step % self.config.steps_per_epoch == 0 and self.progress < 1
-        interval = max(1 / _VALIDATIONS_A_TIMED_RUN, seconds / _VALIDATION_SHARE / self.total_seconds)
+        interval = max(1 / _VALIDATIONS_A_TIMED_RUN, seconds / _VALIDATION_SHARE / self.state.total_seconds)
         return last + interval <= self.progress < 1
 
+    def _is_out_of_patience(self) -> bool:
+        return self.config.patience is not None and self.state.validations_since_best >= self.config.patience
+
     def _validate(self) -> None:
-        with self.average.applied():
-            self.network.eval()
-            result = self.validate(self.network, self.state.epoch)
-            self.network.train()
-        mean = result.mean_dice
-        best = max((dice for dice in (self.state.best_dice, mean) if dice is not None), default=None)
+        """Score a handful of whole cases, in the main process; the others hear of it."""
+        result = None
+        if self.replicas.is_main:
+            with self.average.applied():
+                self.network.eval()
+                result = self.validate(self.network, self.state.epoch)
+                self.network.train()
+        case_dice = {**self.state.case_dice, **(result.case_dice if result else {})}
         # The clock went on, but the run was not moved: the next step's share of the average must not hold this time.
-        elapsed = time.perf_counter() - self._started
+        mean = mean_of_known(list(case_dice.values()))
+        elapsed, score = self.replicas.agree([time.perf_counter() - self._started, math.nan if mean is None else mean])
+        # While cases come in that were not scored yet, means of different cases cannot be compared: the last is best.
+        best = self.state.best_dice if len(case_dice) == len(self.state.case_dice) else None
+        is_best = not math.isnan(score) and (best is None or score > best)
         self.state = self.state.model_copy(
-            update={"epoch": self.state.epoch + 1, "best_dice": best, "elapsed_seconds": elapsed}
+            update={
+                "epoch": self.state.epoch + 1,
+                "elapsed_seconds": elapsed,
+                "case_dice": case_dice,
+                "best_dice": score if is_best else self.state.best_dice,
+                "validations_since_best": 0 if is_best else self.state.validations_since_best + 1,
+            }
         )
+        if result is None:
+            return
+        if is_best:
+            save_tensors(self.folder / "weights_best.safetensors", self.average.weights(), {"format": "autounet"})
+        self._tell(result)
+
+    def _tell(self, result: Validation) -> None:
         row = LogRow(
             epoch=self.state.epoch,
             step=self.state.step,
             elapsed_seconds=self.state.elapsed_seconds,
-            learning_rate=learning_rate(self.config, self.progress),
-            loss=self._loss,
+            learning_rate=learning_rate(self.config, self.progress, self.state.entered),
+            loss=math.nan if self.state.loss is None else self.state.loss,
             class_dice=result.class_dice,
-            num_cases=result.num_cases,
+            num_cases=len(result.case_dice),
         )
-        self.log.append(row)
-        self.reporter.say(self._line(result))
+        if self.log:
+            self.log.append(row)
+        dice = " ".join("-" if value is None else f"{value:.3f}" for value in result.class_dice)
+        mean = "-" if result.mean_dice is None else f"{result.mean_dice:.3f}"
+        cases = "case" if row.num_cases == 1 else "cases"
+        self.reporter.say(
+            f"{self.progress:4.0%}  step {self.state.step:6d}  loss {row.loss:.3f}  "
+            f"Dice {mean} ({dice}) on {row.num_cases} validation {cases}  {self._time_left()}"
+        )
 
     def _status(self, rate: float) -> str:
         best = "" if self.state.best_dice is None else f", best validation Dice {self.state.best_dice:.3f}"
-        return f"step {self.state.step}, loss {self._loss:.3f}, learning rate {rate:.2g}{best}, {self._time_left()}"
-
-    def _line(self, result: Validation) -> str:
-        dice = " ".join("-" if value is None else f"{value:.3f}" for value in result.class_dice)
-        mean = "-" if result.mean_dice is None else f"{result.mean_dice:.3f}"
-        cases = "case" if result.num_cases == 1 else "cases"
-        return (
-            f"{self.progress:4.0%}  step {self.state.step:6d}  loss {self._loss:.3f}  "
-            f"Dice {mean} ({dice}) on {result.num_cases} validation {cases}  {self._time_left()}"
-        )
+        loss = "-" if self.state.loss is None else f"{self.state.loss:.3f}"
+        return f"step {self.state.step}, loss {loss}, learning rate {rate:.2g}{best}, {self._time_left()}"
 
     def _time_left(self) -> str:
         if self.progress <= 0:
             return ""
         left = self.state.elapsed_seconds * (1 - self.progress) / self.progress
         return f"{duration(left)} left"
-
-
-def _make_optimizer(network: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    parameters = list(network.parameters())
-    if config.optimizer == "muon":
-        return Muon(parameters, config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
-    # The fused kernels update all parameters in one pass over memory: 3 to 13 times faster on a CPU.
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            config.learning_rate,
-            momentum=config.momentum,
-            nesterov=config.momentum > 0,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-    return torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True)

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks import NETWORKS
 from autounet.planners.memory import TrainingCost, training_cost
 from autounet.plans import NetworkPlan

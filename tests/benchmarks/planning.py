@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 from autounet.data.description import DatasetDescription
-from autounet.fingerprint import CaseFingerprint, Fingerprint
+from autounet.fingerprint import Fingerprint
 from autounet.labels import LabelSchema
 from autounet.planners import PLANNERS
 from autounet.planners.memory import _measured, training_cost
@@ -57,24 +57,11 @@ def main() -> None:
 
 def _evidence(asked: dict[str, Any]) -> tuple[Fingerprint, DatasetDescription]:
     cases = [(spacing, shape) for count, spacing, shape in asked["cases"] for _ in range(count)]
-    measured_cases = tuple(
-        CaseFingerprint(
-            name=f"case_{index}",
-            spacing_mm=(1.0 if shape[0] == 1 else spacing[0], *spacing[1:]),
-            shape=tuple(shape),
-            shape_after_crop=tuple(shape),
-            num_voxels={},
-            component_sizes={},
-            intensities=(),
-        )
-        for index, (spacing, shape) in enumerate(cases)
-    )
-    fingerprint = Fingerprint(
-        dataset_name="Dataset001_Oracle",
-        cases=measured_cases,
-        intensities=(STATISTICS,) * len(asked["channels"]),
-        median_relative_size_after_crop=asked["relative_size_after_crop"],
-    )
+    shapes = [tuple(shape) for _, shape in cases]
+    spacings_mm = [(1.0 if shape[0] == 1 else spacing[0], *spacing[1:]) for spacing, shape in cases]
+    intensities = (STATISTICS,) * len(asked["channels"])
+    share = asked["relative_size_after_crop"]
+    fingerprint = Fingerprint.of_sizes("Dataset001_Oracle", spacings_mm, shapes, intensities, share)
     labels = LabelSchema.from_dataset_json(asked["labels"], asked["regions_class_order"], "plans.json")
     description = DatasetDescription(
         name="Dataset001_Oracle",

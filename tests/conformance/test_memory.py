@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks import NETWORKS
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.planners import memory, recorder
@@ -72,11 +72,11 @@ def plan_of(name: str, kind: str, features: tuple[int, int, int] = (16, 16, 24))
     )
 
 
-def build(plan: NetworkPlan, labels: LabelSchema) -> tuple[SegmentationNetwork, DeepSupervision]:
+def build(plan: NetworkPlan, labels: LabelSchema, loss: str = "dice_ce") -> tuple[SegmentationNetwork, DeepSupervision]:
     torch.manual_seed(0)
     network = NETWORKS[plan.name](plan, NUM_CHANNELS, labels.num_outputs)
     network.deep_supervision = True
-    return network, DeepSupervision(LOSSES["dice_ce"](labels, batch_dice=False), network.output_strides)
+    return network, DeepSupervision(LOSSES[loss](labels, batch_dice=False), network.output_strides)
 
 
 def patch_of(name: str, kind: str) -> tuple[int, ...]:
@@ -89,7 +89,15 @@ def label_shape(network: SegmentationNetwork, size: tuple[int, ...]) -> tuple[in
     return (BATCH_SIZE, *(edge - 2 * halo for edge, halo in zip(size, network.halo, strict=True)))
 
 
-def estimate(name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, half: bool = False) -> TrainingCost:
+def estimate(
+    name: str,
+    kind: str,
+    labels: LabelSchema = SCHEMAS["labels"],
+    *,
+    half: bool = False,
+    partial: bool = False,
+    loss: str = "dice_ce",
+) -> TrainingCost:
     return training_cost(
         plan_of(name, kind),
         patch_of(name, kind),
@@ -97,32 +105,41 @@ def estimate(name: str, kind: str, labels: LabelSchema = SCHEMAS["labels"], *, h
         labels=labels,
         batch_dice=False,
         half_precision=half,
+        loss=loss,
         num_optimizer_states=1,
+        partially_annotated=partial,
     )
 
 
 @functools.cache
-def measure(name: str, kind: str, *, half: bool = False) -> Measured:
+def measure(
+    name: str, kind: str, schema: str = "labels", *, half: bool = False, partial: bool = False, loss: str = "dice_ce"
+) -> Measured:
     """Two steps with momentum, so that the second begins with everything that stays."""
-    labels = SCHEMAS["labels"]
-    network, criterion = build(plan_of(name, kind), labels)
+    labels = SCHEMAS[schema]
+    told = torch.arange(BATCH_SIZE * labels.num_classes).view(BATCH_SIZE, -1) % 2 == 0 if partial else None
+    network, criterion = build(plan_of(name, kind), labels, loss)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, fused=True)
     size = patch_of(name, kind)
+    makes_maps = criterion.loss.label_maps((1.0,) * len(size))
 
     def forward() -> torch.Tensor:
         image = torch.randn(BATCH_SIZE, NUM_CHANNELS, *size)
-        label = torch.randint(4, label_shape(network, size), dtype=torch.int16)
+        label = torch.randint(3, label_shape(network, size), dtype=torch.int16)
+        maps = None
+        if makes_maps is not None:
+            maps = torch.rand(BATCH_SIZE, makes_maps.num_maps, *label_shape(network, size)[1:])
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             outputs = network(image)
-        result: torch.Tensor = criterion(outputs, label)
+        result: torch.Tensor = criterion(outputs, label, told, maps)
         return result
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
         for _ in range(2):
             optimizer.zero_grad(set_to_none=True)
-            loss = forward()
+            value = forward()
             with record_function("backward pass"):
-                loss.backward()
+                value.backward()
             optimizer.step()
     in_use = peak = sum(parameter.nbytes for parameter in network.parameters())
     after_forward = 0
@@ -161,17 +178,28 @@ def test_what_the_forward_pass_keeps_in_half_precision_is_what_was_found(name: s
     assert kept == pytest.approx(real.after_forward, rel=0.01)
 
 
-@names
 @kinds
 @pytest.mark.parametrize("schema", SCHEMAS)
+def test_what_classes_that_were_not_annotated_take_is_what_was_found(kind: str, schema: str) -> None:
+    cost = estimate("plain", kind, SCHEMAS[schema], partial=True)
+    real = measure("plain", kind, schema, partial=True)
+    kept = cost.parameter_bytes + cost.optimizer_bytes + BATCH_SIZE * cost.activation_bytes_per_sample
+    assert kept == pytest.approx(real.after_forward, rel=0.001)
+    assert cost.memory_bytes(BATCH_SIZE) == pytest.approx(real.peak, rel=0.03)
+
+
+@names
+@kinds
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("schema", SCHEMAS)
 def test_shapes_by_rule_are_those_that_pytorch_derives(
-    name: str, kind: str, schema: str, monkeypatch: pytest.MonkeyPatch
+    name: str, kind: str, schema: str, partial: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory._measured.cache_clear()
-    by_rule = estimate(name, kind, SCHEMAS[schema])
+    by_rule = estimate(name, kind, SCHEMAS[schema], partial=partial)
     memory._measured.cache_clear()
     monkeypatch.setattr(recorder, "infer", lambda *_: NotImplemented)
-    assert estimate(name, kind, SCHEMAS[schema]) == by_rule
+    assert estimate(name, kind, SCHEMAS[schema], partial=partial) == by_rule
 
 
 @names
@@ -185,3 +213,14 @@ def test_operations_are_those_that_pytorch_counts(name: str, kind: str) -> None:
     with FlopCounterMode(display=False) as counter:
         criterion(network(image), label).backward()
     assert estimate(name, kind).flops_per_sample * BATCH_SIZE == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("kind", ["2d", "3d"])
+@pytest.mark.parametrize("schema", ["labels, ignore", "regions"])
+def test_what_a_loss_takes_is_what_was_found(loss: str, kind: str, schema: str) -> None:
+    labels = SCHEMAS[schema]
+    cost, real = estimate("plain", kind, labels, loss=loss), measure("plain", kind, schema, loss=loss)
+    kept = cost.parameter_bytes + cost.optimizer_bytes + BATCH_SIZE * cost.activation_bytes_per_sample
+    assert kept == pytest.approx(real.after_forward, rel=0.01)
+    assert cost.memory_bytes(BATCH_SIZE) == pytest.approx(real.peak, rel=0.05)

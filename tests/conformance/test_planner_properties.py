@@ -22,11 +22,11 @@ from torch import Tensor
 
 from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
-from autounet.fingerprint import CaseFingerprint, Fingerprint
+from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
-from autounet.losses.compound import DeepSupervision
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks import NETWORKS
 from autounet.planners import DEFAULT_PLANNER, PLANNERS
 from autounet.planners.default import constants_of
@@ -65,23 +65,8 @@ class Dataset:
     def fingerprint(self) -> Fingerprint:
         """What a planner gets to see of the images."""
         cases = [self.kinds[index % len(self.kinds)] for index in range(self.num_cases)]
-        return Fingerprint(
-            dataset_name="Dataset001_Test",
-            cases=tuple(
-                CaseFingerprint(
-                    name=f"case_{index:03d}",
-                    spacing_mm=spacing,
-                    shape=shape,
-                    shape_after_crop=shape,
-                    num_voxels={},
-                    component_sizes={},
-                    intensities=(),
-                )
-                for index, (spacing, shape) in enumerate(cases)
-            ),
-            intensities=(STATISTICS,) * self.num_channels,
-            median_relative_size_after_crop=0.6,
-        )
+        spacings_mm, shapes = zip(*cases, strict=True)
+        return Fingerprint.of_sizes("Dataset001_Test", spacings_mm, shapes, (STATISTICS,) * self.num_channels, 0.6)
 
     @property
     def description(self) -> DatasetDescription:

@@ -75,6 +75,23 @@ def replace(old: bytes, new: bytes) -> Callable[[Any, str], object]:
     return apply
 
 
+def scratched(content: bytes) -> bytes:
+    """Some bytes amid the packed voxels are others."""
+    middle = len(content) // 2
+    return content[:middle] + bytes(20) + content[middle + 20 :]
+
+
+def packed(damage: Callable[[bytes], bytes]) -> Callable[[Any, str], object]:
+    """Damage to an image whose voxels are compressed."""
+
+    def apply(raw: Any, ending: str) -> None:
+        path = image(raw, ending)
+        SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(path), useCompression=True)
+        path.write_bytes(damage(path.read_bytes()))
+
+    return apply
+
+
 def write_alpha(raw: Any, ending: str) -> None:
     PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 14, 3), np.uint8)).save(image(raw, ending))
 
@@ -89,6 +106,19 @@ BROKEN: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "MHA cut short": (".mha", cut),
     "MHA wrong size": (".mha", replace(b"DimSize = 14 12 10", b"DimSize = 14 12 99")),
     "MHA negative size": (".mha", replace(b"DimSize = 14 12 10", b"DimSize = 14 12 -9")),
+    "MHA of 99 dimensions": (".mha", replace(b"NDims = 3", b"NDims = 99")),
+    "MHA size of words": (".mha", replace(b"DimSize = 14 12 10", b"DimSize = a b c")),
+    "MHA two spacings": (".mha", replace(b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 1")),
+    "MHA unknown type": (".mha", replace(b"MET_FLOAT", b"MET_JUNK")),
+    "MHA no voxels named": (".mha", replace(b"ElementDataFile", b"ElementDatFile")),
+    "packed MHA cut short": (".mha", packed(lambda content: content[: len(content) // 2])),
+    "packed MHA damaged": (".mha", packed(scratched)),
+    "packed MHA claims more": (
+        ".mha",
+        packed(lambda content: content.replace(b"DimSize = 14 12 10", b"DimSize = 14 12 20")),
+    ),
+    "packed NRRD cut short": (".nrrd", packed(lambda content: content[: len(content) // 2])),
+    "packed NRRD damaged": (".nrrd", packed(scratched)),
     "MHA spacing zero": (".mha", replace(b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 0 1")),
     "MHA direction singular": (".mha", replace(b"1 0 0 0 1 0 0 0 1", b"1 0 0 1 0 0 0 0 1")),
     "MHA of text": (".mha", lambda raw, ending: image(raw, ending).write_text("hello")),

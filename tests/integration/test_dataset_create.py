@@ -94,6 +94,28 @@ def test_a_dry_run_writes_nothing(folders: Path, run: Run, capsys: pytest.Captur
     assert not (folders / "autounet_workspace").exists()
 
 
+def test_mixed_formats_and_test_images_become_one_dataset(
+    folders: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = folders / "images" / f"{NAMES[1]}_img.nii.gz"
+    nib.save(nib.load(odd), odd.with_suffix("").with_suffix(".nii"))
+    (folders / "new").mkdir()
+    odd.rename(folders / "new" / "patient09_frame1_img.nii.gz")
+    assert run("dataset create images masks --name Organs --test-images new") == 2
+    captured = capsys.readouterr()
+    assert "background" in captured.out, "what labels are called does not depend on the images' format"
+    assert "1 problem in Dataset001_Organs" in captured.err
+    assert "--convert-to .nii.gz" in " ".join(captured.err.split())
+    assert not (folders / "autounet_workspace").exists()
+    assert run("dataset create images masks --name Organs --test-images new --convert-to .nii.gz") == 0
+    said = capsys.readouterr().out
+    assert "I understood: 6 cases and 1 for testing, 1 channel" in said
+    assert "1 image file of another format will be written anew as .nii.gz" in said
+    folder = folders / "autounet_workspace" / "raw" / "Dataset001_Organs"
+    assert [case.name for case in RawDataset.load(folder).cases] == NAMES
+    assert [path.name for path in (folder / "imagesTs").iterdir()] == ["patient09_frame1_0000.nii.gz"]
+
+
 def test_unmatched_files_stop_it_unless_they_may_be_left_out(
     folders: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

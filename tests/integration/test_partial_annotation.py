@@ -83,6 +83,7 @@ def test_both_classes_are_learned_from_cases_that_show_one_each(
     entry["batch_size"] = 2
     planned.path.write_text(json.dumps(content))
     trained = pipeline.train(workspace, "3", "3d_fullres", 0, config=STEPS, device="cpu")
+    assert trained.summary
     require_only_annotated(trained.summary)
 
     for index in range(NUM_TEST):

@@ -260,7 +260,7 @@ def test_png_images_go_the_same_way(tmp_path: Path) -> None:
         values = np.asarray(mask)
     assert values.shape == (48, 40)
     assert set(np.unique(values)) <= {0, 1}
-    assert trained.summary.foreground_dice is not None
+    assert trained.summary and trained.summary.foreground_dice is not None
     assert trained.summary.foreground_dice > 0.7
 
 

@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from PIL import Image
+from scipy import ndimage
 from sklearn.model_selection import KFold
 
 from autounet.data.dataset import RawDataset
+from autounet.data.instances import touching
 from autounet.data.io import read_image, read_label, write_label
 from autounet.data.splits import make_splits
 from autounet.fingerprint import take_fingerprint
@@ -87,3 +91,21 @@ def test_preparing_and_restoring_a_label_keeps_its_shape_and_nearly_all_of_its_v
     assert abs(float(prepared.image.mean())) < 5
     if prepared.properties.shape == prepared.properties.crop.shape:  # nothing was resampled
         np.testing.assert_array_equal(restore_label(prepared.label, prepared.properties, plan), label)
+
+
+def test_nuclei_that_touch_are_kept_apart_by_a_border(data: Path) -> None:
+    folder, block = data / "Dataset203_DSB2018Fluo", np.ones((3, 3))
+    num_merged = 0
+
+    def objects_in_each_part(place: npt.NDArray[np.bool_], instances: npt.NDArray[np.int32]) -> list[int]:
+        parts, count = ndimage.label(place, block)
+        return [len(np.unique(instances[parts == number])) for number in range(1, count + 1)]
+
+    for path in sorted((folder / "instancesTr").glob("*.png"))[:12]:
+        instances = np.asarray(Image.open(path)).astype(np.int32)
+        label = np.asarray(Image.open(folder / "labelsTr" / path.name))
+        num_merged += sum(count > 1 for count in objects_in_each_part(instances > 0, instances))
+        # A border made by us, and the border class that the dataset has.
+        assert set(objects_in_each_part((instances > 0) & ~touching(instances), instances)) == {1}
+        assert set(objects_in_each_part(label == 1, instances)) == {1}
+    assert num_merged > 20

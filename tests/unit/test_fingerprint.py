@@ -149,7 +149,7 @@ def test_the_same_image_has_the_same_hash_and_traits_tell_the_classes(tmp_path: 
     both[1] = 2
     turned = image.reshape(1, 4, 3, 2)
     traits = case_traits(
-        taken(tmp_path, [(image, organ), (image + 0, both), (image + 1, organ), (turned, organ.reshape(4, 3, 2))])
+        taken(tmp_path, [(image, organ), (image + 0, both), (-image, organ), (turned, organ.reshape(4, 3, 2))])
     )
     assert [case.classes for case in traits] == [("organ",), ("organ", "tumour"), ("organ",), ("organ",)]
     assert traits[0].content_hash == traits[1].content_hash != ""
@@ -235,6 +235,14 @@ def test_a_fingerprint_that_cannot_be_read_is_not_known(known: tuple[RawDataset,
         del content["source"]
         path.write_text(json.dumps(content))
     assert known_fingerprint(path, raw) is None
+
+
+def test_images_that_are_nearly_the_same_share_a_hash(tmp_path: Path) -> None:
+    one, other = np.random.default_rng(0).normal(100, 20, (2, 1, 8, 9, 10))
+    label = np.ones((8, 9, 10))
+    cases = [(one, label), (other, label), (np.rint(2 * one), label), (np.rint(3 * one), label)]
+    hashes = [case.content_hash for case in taken(tmp_path, cases).cases]
+    assert hashes[0] == hashes[2] == hashes[3] != hashes[1]
 
 
 SIDED = {"background": 0, "eye_left": 1, "eye_right": 2, "chiasm": 3}

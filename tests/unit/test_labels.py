@@ -34,6 +34,13 @@ def test_regions_have_an_output_each() -> None:
     assert labels.declared_values == (0, 1, 2, 3)
 
 
+def test_outputs_are_in_the_order_of_values_and_regions_in_that_of_the_file() -> None:
+    turned = schema({"background": 0, "tumour": 7, "organ": 2, "vessel": 5})
+    assert turned.output_values == (0, 2, 5, 7)
+    assert turned.class_of_output == (1, 2, 0)
+    assert schema(REGIONS, [1, 2, 3]).class_of_output == (0, 1, 2)
+
+
 def test_the_ignore_label_is_declared_but_no_class() -> None:
     labels = schema({**PLAIN, "ignore": 3})
     assert (labels.num_outputs, labels.ignore_value, labels.declared_values) == (3, 3, (0, 1, 2, 3))

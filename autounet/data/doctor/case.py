@@ -13,10 +13,11 @@ from autounet.data.dataset import RawCase, short_path
 from autounet.data.description import DatasetDescription
 from autounet.data.doctor.findings import Finding, Repair
 from autounet.data.doctor.grids import show_same_view
-from autounet.data.doctor.measure import ImageFigures, centroids_mm, digest, image_figures
+from autounet.data.doctor.measure import ImageFigures, centroids_mm, image_figures
 from autounet.data.integrity import channel_problems, label_problems, reading_problem, value_counts
 from autounet.data.io import FileError, Image, read_image, read_stored
 from autounet.data.io.base import geometry_difference, whole_numbers
+from autounet.data.likeness import digest
 from autounet.errors import Problem, RequestError, Severity
 from autounet.geometry import Array, Geometry, Shape3, Triple, corner_displacement_mm
 

@@ -64,7 +64,7 @@ def examine(folder: Path, *, jobs: int, reporter: Reporter = SILENT) -> Diagnosi
         for entry in problems
     ]
     findings += [finding for exam in exams for finding in exam.findings]
-    findings += duplicate_findings(exams)
+    findings += duplicate_findings(exams, description)
     findings += outlier_findings(exams, description)
     findings += class_findings(exams, description)
     findings += channel_order_findings(exams, description)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from autounet.data.likeness import digest, thumbnail
 from autounet.geometry import Array, Geometry, Shape3, Triple
 
 PERCENTILES = (5, 25, 50, 75, 95)
-# About a thousand blocks tell one patient from another; more would make comparing all pairs of cases slow.
-_BLOCKS_2D, _BLOCKS_3D = 32, 10
 _MAX_SAMPLES = 50_000
 
 
@@ -40,22 +38,15 @@ def image_figures(array: npt.NDArray[np.float32], geometry: Geometry) -> ImageFi
     """Measure an image `(C, Z, Y, X)`; voxels that are no finite numbers do not count."""
     _, z, y, x = array.shape
     with np.errstate(invalid="ignore", over="ignore"):
-        thumbnail = _thumbnail(array)
+        small = thumbnail(array)
         percentiles = np.array([_percentiles(channel) for channel in array])
     return ImageFigures(
         digest=digest(array),
         shape=(z, y, x),
         spacing_mm=geometry.spacing_mm,
-        thumbnail=thumbnail,
+        thumbnail=small,
         percentiles=percentiles,
     )
-
-
-def digest(array: Array) -> str:
-    """A hash of the voxels and the shape, not of the file: compression and header make no difference."""
-    hashed = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
-    hashed.update(np.ascontiguousarray(array).data)
-    return hashed.hexdigest()
 
 
 def centroids_mm(label: Array, geometry: Geometry, values: Iterable[int]) -> dict[int, Triple]:
@@ -68,28 +59,6 @@ def centroids_mm(label: Array, geometry: Geometry, values: Iterable[int]) -> dic
             world = geometry.matrix @ (x, y, z, 1.0)
             found[value] = (float(world[0]), float(world[1]), float(world[2]))
     return found
-
-
-def _thumbnail(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    num_blocks = _BLOCKS_2D if array.shape[1] == 1 else _BLOCKS_3D
-    means: Array = array
-    for axis in (3, 2, 1):
-        starts = _starts(array.shape[axis], num_blocks)
-        widths = np.diff([*starts, array.shape[axis]])
-        means = np.add.reduceat(means, starts, axis=axis)
-        means = means / widths.reshape([-1 if other == axis else 1 for other in range(4)])
-    flat = np.nan_to_num(means.reshape(len(array), -1), posinf=0.0, neginf=0.0)
-    # Each channel weighs the same, whatever its unit.
-    centred = flat - flat.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
-    return np.asarray(unit.reshape(-1) / np.sqrt(len(array)), dtype=np.float32)
-
-
-def _starts(size: int, num_blocks: int) -> Sequence[int]:
-    """Where each of at most `num_blocks` blocks of an axis starts."""
-    count = min(size, num_blocks)
-    return [index * size // count for index in range(count)]
 
 
 def _percentiles(channel: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

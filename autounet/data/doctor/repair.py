@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autounet.data.companions import companions_of
 from autounet.data.dataset import RawCase, RawDataset
 from autounet.data.description import read_dataset_json
 from autounet.data.doctor.case import rounded_label, stored_label
@@ -19,7 +20,7 @@ from autounet.data.doctor.checkup import Diagnosis
 from autounet.data.doctor.findings import SUSPECTED, WHOLE_DATASET, Finding, Repair, write_csv
 from autounet.data.doctor.grids import resampled_label
 from autounet.data.doctor.writing import write_image
-from autounet.data.io import FileError, known_ending, label_ending, read_image, write_label
+from autounet.data.io import FileError, label_ending, read_image, write_label
 from autounet.errors import RequestError, Severity
 from autounet.progress import SILENT, Reporter
 from autounet.records import write_text_atomically
@@ -138,11 +139,11 @@ def _copy_case(case: RawCase, findings: Sequence[Finding], target: Path, ending:
             _mend_images(case, repairs, images)
         else:
             for source, path in zip(case.images, images, strict=True):
-                _copy_with_companions(source, path, case.name)
+                _copy_with_companions(source, path)
         if kinds - _IMAGE_REPAIRS:
             _mend_label(case, case.label, repairs, label)
         else:
-            _copy_with_companions(case.label, label, case.name)
+            _copy_with_companions(case.label, label)
     except FileError as error:
         for path in (*images, label):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -180,19 +181,15 @@ def _mend_label(case: RawCase, source: Path, repairs: Sequence[Finding], target:
     write_label(target, label, place)
 
 
-def _copy_with_companions(source: Path, target: Path, case: str) -> None:
+def _copy_with_companions(source: Path, target: Path) -> None:
     """Copy a file and what belongs to it: voxels beside a header (.raw), spacing beside a TIFF (.json)."""
     if source.is_dir():  # of DICOM slices, or OME-Zarr
         shutil.copytree(source, target)
         return
     shutil.copyfile(source, target)
-    stem = source.name[: -len(known_ending(source.name) or source.suffix)]
-    for suffix in (".raw", ".zraw", ".img", ".json"):
-        for name in dict.fromkeys((stem, case)):
-            companion = source.with_name(name + suffix)
-            if companion != source and companion.is_file():
-                # A header names its companion, so that keeps its name.
-                shutil.copyfile(companion, target.with_name(companion.name))
+    for companion in companions_of(source):
+        # A header names its companion, so that keeps its name.
+        shutil.copyfile(companion, target.with_name(companion.name))
 
 
 def _write_description(dataset: RawDataset, target: Path, cases: Sequence[str]) -> None:

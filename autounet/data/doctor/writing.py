@@ -1,4 +1,4 @@
-"""Repaired images on disk, as float32 in the format of their ending."""
+"""Images written anew, repaired or in another format: as float32, or in PNG as whole numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from autounet.geometry import Geometry
 from autounet.records import write_text_atomically
 
 # Endings of what `write_image` writes.
-WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".tif", ".tiff")
+WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".tif", ".tiff", ".png")
+# Channels of a PNG: grey, colours, colours and alpha.
+_PNG_CHANNELS, _MAX_BYTE, _MAX_GREY = (1, 3, 4), 255, 65535
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -21,7 +23,7 @@ def write_image(path: Path, array: npt.NDArray[np.float32], place: Geometry) -> 
     """Write an image `(C, Z, Y, X)` at its place in space.
 
     Raises:
-        FileError: Images of this ending cannot be written.
+        FileError: Images of this ending cannot be written, or cannot hold this one.
     """
     ending = known_ending(path.name) or ""
     if ending in (".nii", ".nii.gz"):
@@ -30,8 +32,10 @@ def write_image(path: Path, array: npt.NDArray[np.float32], place: Geometry) -> 
         _write_sitk(path, array, place)
     elif ending in (".tif", ".tiff"):
         _write_tiff(path, array, place)
+    elif ending == ".png":
+        _write_png(path, array)
     else:
-        raise FileError(path, "repaired images of this kind cannot be written", "Correct the original by hand.")
+        raise FileError(path, f"{ending or path.suffix} images cannot be written", f"Use one of {', '.join(WRITABLE)}.")
 
 
 def _write_nifti(path: Path, array: npt.NDArray[np.float32], place: Geometry) -> None:
@@ -80,3 +84,19 @@ def _write_tiff(path: Path, array: npt.NDArray[np.float32], place: Geometry) -> 
     if not is_2d or place.spacing_mm != (1.0, 1.0, 1.0):
         sidecar = {"spacing": list(place.spacing_mm)}
         write_text_atomically(path.with_suffix(".json"), json.dumps(sidecar) + "\n")
+
+
+def _write_png(path: Path, array: npt.NDArray[np.float32]) -> None:
+    import PIL.Image
+
+    num_channels, num_slices = array.shape[:2]
+    highest = _MAX_GREY if num_channels == 1 else _MAX_BYTE
+    if num_slices > 1 or num_channels not in _PNG_CHANNELS:
+        what = f"a PNG holds 1, 3 or 4 channels of one slice, this image has {num_channels} of {num_slices}"
+        raise FileError(path, what, "Use .tif or .nii.gz.")
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or high > highest or not np.array_equal(array, np.rint(array)):
+        what = f"a PNG holds whole numbers from 0 to {highest}, this image has values from {low:g} to {high:g}"
+        raise FileError(path, what, "Use .tif or .nii.gz.")
+    pixels = array[:, 0].astype(np.uint8 if high <= _MAX_BYTE else np.uint16)
+    PIL.Image.fromarray(pixels[0] if num_channels == 1 else np.moveaxis(pixels, 0, -1)).save(path)

@@ -6,7 +6,6 @@ SimpleITK places voxels in LPS (x to the left, y to the back), `Geometry` in RAS
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,12 @@ import numpy as np
 import SimpleITK
 
 from autounet.data.io.base import FileError, affine_rows, label_for_writing, require_held, require_sound_geometry
+from autounet.data.io.text_headers import VoxelFile, require_intact, require_sound_meta, voxel_file
 from autounet.geometry import Array, Geometry
 from autounet.records import atomic_path
 
 _GIPL_HEADER_BYTES = 256
-_TEXT_HEADER_BYTES = 1 << 16
-# MetaImage's and NRRD's names for the file with the voxels, and for voxels that are compressed or written as text.
-_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file\s*:)\s*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
-_NOT_RAW = re.compile(
-    rb"^(?:CompressedData\s*=\s*True|BinaryData\s*=\s*False|encoding\s*:\s*(?!raw))", re.IGNORECASE | re.MULTILINE
-)
+_META_ENDINGS = (".mha", ".mhd")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # ITK would otherwise start a thread a core in every worker process, and write its warnings to stderr.
@@ -36,6 +31,8 @@ class SitkReader:
 
     def read(self, path: Path, *, as_label: bool = False) -> tuple[Array, Geometry]:
         """Read a file as `(C, Z, Y, X)`."""
+        if path.suffix.lower() in _META_ENDINGS:
+            require_sound_meta(path)
         reader = SimpleITK.ImageFileReader()
         reader.SetFileName(str(path))
         try:
@@ -93,27 +90,20 @@ def _require_sound_header(path: Path, reader: Any) -> None:
     if num_dims not in (2, 3, 4) or (num_dims == 4 and is_vector):
         raise FileError(path, f"an image of size {reader.GetSize()} is not supported", "Save one volume per channel.")
     require_sound_geometry(path, _geometry(reader))
-    data, offset, is_compressed = _voxel_file(path)
-    stored = data.stat().st_size - offset if data.is_file() else 0
-    require_held(path, num_bytes(reader), stored, is_compressed=is_compressed)
+    voxels, claimed = _voxel_file(path), num_bytes(reader)
+    stored = voxels.path.stat().st_size - voxels.offset if voxels.path.is_file() else 0
+    require_held(path, claimed, stored, is_compressed=voxels.is_packed)
+    require_intact(path, voxels, claimed)
 
 
-def _voxel_file(path: Path) -> tuple[Path, int, bool]:
+def _voxel_file(path: Path) -> VoxelFile:
     """The file that holds the voxels, how many bytes of it are header, and whether the voxels are packed."""
     if path.suffix.lower() == ".gipl":
         # ITK fills the missing part of a GIPL file with whatever lies in memory, and says nothing.
-        return path, _GIPL_HEADER_BYTES, False
-    if path.suffix.lower() not in (".nrrd", ".mha", ".mhd"):
-        return path, 0, True
-    with path.open("rb") as file:
-        head = file.read(_TEXT_HEADER_BYTES)
-    match = _DATA_FILE.search(head)
-    name = match[1].decode("utf-8", "replace").strip() if match else "LOCAL"
-    is_compressed = _NOT_RAW.search(head) is not None
-    if name.split()[:1] in (["LOCAL"], ["LIST"]) or "%" in name:
-        # A list of files, one a slice, is rare; ITK reads each of them on its own and stops at the first that fails.
-        return path, 0, is_compressed or not name.startswith("LOCAL")
-    return path.with_name(name), 0, is_compressed
+        return VoxelFile(path, _GIPL_HEADER_BYTES, is_packed=False)
+    if path.suffix.lower() in (*_META_ENDINGS, ".nrrd"):
+        return voxel_file(path)
+    return VoxelFile(path, 0, is_packed=True)
 
 
 def _geometry(image: Any) -> Geometry:

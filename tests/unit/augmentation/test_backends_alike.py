@@ -27,6 +27,7 @@ from autounet.augmentation.backends import choose_backend
 from autounet.augmentation.intensity import GaussianNoise, IntensityTransform
 from autounet.augmentation.patches import Augmentation, BatchParameters
 from autounet.augmentation.policies import LIGHT, Policy
+from autounet.errors import RequestError
 
 Array = npt.NDArray[Any]
 Both = Callable[[BatchParameters, Array, Array], tuple[tuple[Array, Array], tuple[Array, Array]]]
@@ -224,3 +225,6 @@ def test_the_backend_follows_the_bottleneck_unless_told() -> None:
         assert not choose_backend("workers", kind).on_device
         assert choose_backend("device", kind).on_device
         assert "asked" in choose_backend("device", kind).reason
+    assert not choose_backend("auto", "cuda", needs_maps=True).on_device
+    with pytest.raises(RequestError, match="maps"):
+        choose_backend("device", "cuda", needs_maps=True)

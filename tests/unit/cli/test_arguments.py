@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from autounet.cli import arguments
+from autounet.cli.app import app
 from autounet.errors import RequestError
+from autounet.launch.fold_run import Extension
 from autounet.planners.request import PlanRequest
 from autounet.training.config import TrainConfig
 
@@ -108,18 +113,81 @@ def test_a_request_that_makes_no_sense_is_refused_with_its_value(typed: dict[str
         request(**typed)
 
 
+def config_of(
+    planned_seconds: float | None = None, recipe: str | None = None, file: Path | None = None, **flags: Any
+) -> TrainConfig:
+    return arguments.train_config(recipe, file, planned_seconds, flags)
+
+
 def test_time_comes_from_the_option_then_from_the_plan_and_epochs_beat_the_plan() -> None:
-    assert arguments.train_config("2m", None, 60.0, {}) == TrainConfig.for_clock(120)
-    assert arguments.train_config(None, None, 60.0, {}) == TrainConfig.for_clock(60)
-    assert arguments.train_config(None, 3, 60.0, {}) == TrainConfig(num_epochs=3)
-    assert arguments.train_config(None, None, None, {"seed": 5}) == TrainConfig(seed=5)
+    assert config_of(60, max_seconds="2m") == TrainConfig.for_clock(120)
+    assert config_of(60) == TrainConfig.for_clock(60)
+    assert config_of(60, num_epochs=3) == TrainConfig(num_epochs=3)
+    assert config_of(60, num_steps=30) == TrainConfig(num_steps=30)
+    assert config_of(seed=5) == TrainConfig(seed=5)
+    assert config_of(60, recipe="nnunet") == TrainConfig()
 
 
-def test_time_and_epochs_exclude_each_other() -> None:
-    with pytest.raises(RequestError, match="--max-time and --epochs exclude each other"):
-        arguments.train_config("2m", 3, None, {})
+def test_a_recipe_can_be_asked_for_whatever_the_length() -> None:
+    assert config_of(recipe="nnunet", max_seconds="60s") == TrainConfig(max_seconds=60)
+    by_steps = config_of(recipe="clock", num_steps=500)
+    assert by_steps == TrainConfig.for_clock(None).model_copy(update={"num_steps": 500})
+    with pytest.raises(RequestError, match=r"--recipe nnnet: there are nnunet, clock\. Did you mean 'nnunet'"):
+        config_of(recipe="nnnet")
+
+
+@pytest.mark.parametrize("length", ["num_epochs", "num_steps"])
+def test_time_and_epochs_exclude_each_other(length: str) -> None:
+    with pytest.raises(RequestError, match=f"--max-time and --{length[4:]} exclude each other"):
+        arguments.train_config(None, None, None, {"max_seconds": "2m", length: 3})
 
 
 def test_an_option_that_training_does_not_know_is_named() -> None:
-    with pytest.raises(RequestError, match="--precision int8"):
-        arguments.train_config(None, None, None, {"precision": "int8"})
+    with pytest.raises(RequestError, match=r"'precision'.*got 'int8'"):
+        config_of(precision="int8")
+
+
+def test_growth_is_typed_as_pairs_or_as_none() -> None:
+    assert config_of(growth="0.4:0.5,0.7:0.75").growth == ((0.4, 0.5), (0.7, 0.75))
+    without = config_of(max_seconds="1m", growth="none")
+    assert (without.growth, without.growth_batch) == ((), 0)
+    with pytest.raises(RequestError, match=r"--growth '0.4-0.5': write END:FACTOR"):
+        config_of(growth="0.4-0.5")
+
+
+def test_a_file_of_choices_beats_the_recipe_and_flags_beat_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text("max_time: 30m\noptimizer: adamw\nlearning_rate: 0.002\ngrowth: none\n", encoding="utf-8")
+    config = config_of(file=file, learning_rate=0.004, seed=3)
+    assert (config.max_seconds, config.optimizer, config.learning_rate, config.seed) == (1800, "adamw", 0.004, 3)
+    assert config.schedule == "cosine"  # the recipe by the clock, as there is a time
+    assert config.growth == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("learning_rat: 0.1", "'learning_rat' is not a known key. Did you mean 'learning_rate'"),
+        ("- 1", "must hold lines such as"),
+        ("a: [", "cannot be read"),
+        ("schedule: constant\nwarmup: 0.9", "warmup 0.9 and cooldown 0.3 are shares of the run"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(RequestError, match=re.escape(said)):
+        config_of(file=file)
+
+
+def test_a_run_is_made_longer_by_a_time_or_by_epochs() -> None:
+    assert arguments.extension(None) is None
+    assert arguments.extension("30m") == Extension(seconds=1800)
+    assert arguments.extension("50") == Extension(epochs=50)
+    with pytest.raises(RequestError, match="--extend 'long' is no time"):
+        arguments.extension("long")
+
+
+def test_every_field_of_a_run_has_a_flag() -> None:
+    parameters = {parameter.name for parameter in typer.main.get_command(app).commands["train"].params}  # type: ignore[attr-defined]
+    assert set(TrainConfig.model_fields) <= parameters

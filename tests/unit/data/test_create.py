@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from autounet.data.create import Naming, name_values, understand
 from autounet.data.draft import Draft, dataset_folder, require_whole, write_draft
+from autounet.data.io import read_image, read_label
 from autounet.errors import DataError, RequestError
 from autounet.workspace import Workspace
 
@@ -35,6 +37,12 @@ def write(tmp_path: Path) -> Write:
 
 def understand_in(tmp_path: Path, **naming: tuple[str, ...]) -> Draft:
     return understand(tmp_path / "i", tmp_path / "l", tmp_path / "raw" / "Dataset001_X", Naming(**naming))
+
+
+def converted(tmp_path: Path, ending: str, tests: str | None = None) -> Draft:
+    folder = tmp_path / "raw" / "Dataset001_X"
+    test_images = None if tests is None else tmp_path / tests
+    return understand(tmp_path / "i", tmp_path / "l", folder, test_images=test_images, convert_to=ending)
 
 
 def test_cases_channels_and_values_are_counted(write: Write, tmp_path: Path) -> None:
@@ -111,6 +119,7 @@ def test_mixed_endings_and_torn_labels_are_told_with_the_file(write: Write, tmp_
     problems = understand_in(tmp_path).problems
     assert [problem.case for problem in problems] == ["b", "c"]
     assert "ends in .nii, but 2 other images end in .nii.gz" in problems[1].what
+    assert "--convert-to .nii.gz" in problems[1].remedy
 
 
 def test_a_pair_of_header_and_voxels_is_not_linked_apart(tmp_path: Path) -> None:
@@ -122,7 +131,43 @@ def test_a_pair_of_header_and_voxels_is_not_linked_apart(tmp_path: Path) -> None
             SimpleITK.GetImageFromArray(np.eye(4, dtype=np.uint8)[None]), str(tmp_path / name / "a.mhd")
         )
     (problem,) = understand_in(tmp_path).problems
-    assert ".mha" in problem.remedy
+    assert "--convert-to .mha" in problem.remedy
+    draft = converted(tmp_path, ".mha")
+    assert draft.problems == ()
+    write_draft(draft, copy=False)
+    assert np.array_equal(read_image([draft.folder / "imagesTr" / "a_0000.mha"]).array[0, 0], np.eye(4))
+    assert np.array_equal(read_label(draft.folder / "labelsTr" / "a.mha")[0][0], np.eye(4))
+
+
+def test_images_of_another_format_are_written_anew(write: Write, tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.nii"):
+        write(f"i/{name}", (5, 7, 9))
+        write(f"l/{name}")
+    write("t/c.nii", (5, 7, 9))
+    draft = converted(tmp_path, ".nii.gz", tests="t")
+    assert draft.remarks == ("2 image files of another format will be written anew as .nii.gz",)
+    assert draft.understood.startswith("I understood: 2 cases and 1 for testing, ")
+    write_draft(draft, copy=False)
+    folder = draft.folder
+    assert (folder / "imagesTr" / "a_0000.nii.gz").samefile(tmp_path / "i" / "a.nii.gz")
+    source = read_image([tmp_path / "i" / "b.nii"])
+    for path in (folder / "imagesTr" / "b_0000.nii.gz", folder / "imagesTs" / "c_0000.nii.gz"):
+        assert np.array_equal(read_image([path]).array, source.array)
+    assert json.loads((folder / "dataset.json").read_text())["file_ending"] == ".nii.gz"
+
+
+def test_images_that_a_format_cannot_hold_are_all_told_and_nothing_is_written(write: Write, tmp_path: Path) -> None:
+    for name in "ab":
+        write(f"i/{name}.nii.gz", (5, 7))
+        write(f"l/{name}.nii.gz")
+    draft = converted(tmp_path, ".png")
+    with pytest.raises(DataError) as caught:
+        write_draft(draft, copy=False)
+    assert [problem.case for problem in caught.value.problems] == ["a", "b"]
+    assert "has 1 of 4" in caught.value.problems[0].what
+    assert list(draft.folder.parent.iterdir()) == []
+    with pytest.raises(RequestError, match=r"--convert-to \.jpg: images are written in one of"):
+        converted(tmp_path, ".jpg")
 
 
 def test_files_are_linked_or_copied_and_a_failure_leaves_nothing(write: Write, tmp_path: Path) -> None:

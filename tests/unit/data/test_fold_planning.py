@@ -161,7 +161,7 @@ def test_duplicates_never_straddle(raw: RawDataset, folder: Path, tmp_path: Path
         planned = plan_splits(place, raw, same, request)
         for split in planned.splits:
             assert len({first, second} & set(split.validation)) in (0, 2)
-        assert "1 sets of cases with the same image kept together" in planned.how
+        assert "1 set of cases with the same image kept together" in planned.how
         assert SplitsSource.read(place / SOURCE_FILE).duplicates == (tuple(sorted((first, second))),)
         if request.group_by:
             assert not patients_straddle(planned.splits)
@@ -171,14 +171,14 @@ def test_duplicates_in_own_folds_are_told(raw: RawDataset, folder: Path) -> None
     write_splits(raw.folder / SPLITS_FILE, make_splits(NAMES))
     first, second = (make_splits(NAMES)[fold].validation[0] for fold in (0, 3))
     (remark,) = plan_splits(folder, raw, traits(NAMES, **{first: "h", second: "h"})).remarks
-    assert "share an image and lie in different folds" in remark
+    assert "1 set of cases shares an image and lies in different folds" in remark
     assert first in remark
 
 
 def test_a_dataset_of_one_image_is_split_all_the_same(raw: RawDataset, folder: Path) -> None:
     planned = plan_splits(folder, raw, traits(NAMES, **dict.fromkeys(NAMES, "h")))
     assert planned.splits == make_splits(NAMES)
-    assert "share an image" in planned.remarks[0]
+    assert "shares an image" in planned.remarks[0]
 
 
 def test_sites_spread_and_are_counted(raw: RawDataset, folder: Path, tmp_path: Path) -> None:

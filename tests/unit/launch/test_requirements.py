@@ -107,7 +107,7 @@ def write_record(make_plan: MakePlan, tmp_path: Path) -> Callable[[bool], Path]:
 def test_an_empty_place_is_free(tmp_path: Path) -> None:
     require_free(tmp_path, resume=False, overwrite=False)
     require_free(tmp_path, resume=False, overwrite=True)
-    with pytest.raises(RequestError, match="no run to resume"):
+    with pytest.raises(RequestError, match="no run to go on with"):
         require_free(tmp_path, resume=True, overwrite=False)
 
 

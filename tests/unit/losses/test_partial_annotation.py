@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autounet.labels import LabelClass, LabelSchema
-from autounet.losses.compound import DeepSupervision, DiceCrossEntropy, SegmentationLoss
-from autounet.losses.functional import binary_cross_entropy_loss, marginal_logits, soft_dice_loss
+from autounet.losses.cross_entropy import DiceCrossEntropy
+from autounet.losses.functional.cross_entropy import binary_cross_entropy_loss
+from autounet.losses.functional.marginal import marginal_logits
+from autounet.losses.functional.overlap import soft_dice_loss
 
 LABELS = LabelSchema(classes=(LabelClass(name="a", values=(1,)), LabelClass(name="b", values=(2,))))
 IGNORE = LabelSchema(classes=LABELS.classes, ignore_value=3)
@@ -159,23 +161,3 @@ def test_it_has_a_shape_without_values(schema: LabelSchema) -> None:
     loss = DiceCrossEntropy(schema, batch_dice=True)(logits, label, annotated)
     loss.backward()
     assert loss.shape == ()
-
-
-class Recorder(SegmentationLoss):
-    """Keeps what it is told of the annotation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.annotated: list[Tensor | None] = []
-
-    def forward(self, logits: Tensor, label: Tensor, annotated: Tensor | None = None) -> Tensor:
-        self.annotated.append(annotated)
-        return logits.mean()
-
-
-def test_deep_supervision_hands_it_on_to_every_output() -> None:
-    recorder, annotated = Recorder(), torch.tensor([ONLY_A])
-    outputs = [torch.zeros(1, 3, size) for size in (8, 4, 2)]
-    DeepSupervision(recorder, [(1,), (2,), (4,)])(outputs, torch.zeros(1, 8), annotated)
-    assert len(recorder.annotated) == 2
-    assert all(entry is annotated for entry in recorder.annotated)

@@ -12,6 +12,7 @@ from autounet.fingerprint import Fingerprint
 from autounet.labels import LabelClass, LabelSchema
 from autounet.planners.default import constants_of, planner
 from autounet.planners.request import PlanRequest
+from autounet.plans import Plan
 
 
 def description(num_classes: int) -> DatasetDescription:
@@ -36,6 +37,21 @@ def test_the_network_asked_for_is_planned(evidence: Fingerprint) -> None:
     assert network.name == "resenc"
     assert network.num_convs_encoder == (1, 3, 4, 6)
     assert planner(evidence, description(2)).configurations["3d_fullres"].network.name == "plain"
+
+
+def test_classes_that_are_not_annotated_everywhere_cost_memory(evidence: Fingerprint) -> None:
+    every = description(40)
+    some = every.model_copy(update={"annotated": {"case_003": ("class 1",)}})
+    request = PlanRequest(patch_size=(40, 56, 40), batch_size=2)
+    plans = [planner(evidence, told, request) for told in (every, some)]
+    assert [plan.partially_annotated for plan in plans] == [False, True]
+    needed = [plan.configurations["3d_fullres"].memory for plan in plans]
+    assert needed[0] is not None
+    assert needed[1] is not None
+    assert needed[1].total_bytes > 1.03 * needed[0].total_bytes
+    # Plans of other datasets look as they always did.
+    assert ["partially_annotated" in plan.model_dump() for plan in plans] == [False, True]
+    assert all(Plan.model_validate(plan.model_dump(mode="json")) == plan for plan in plans)
 
 
 def test_an_unknown_network_is_refused(evidence: Fingerprint) -> None:

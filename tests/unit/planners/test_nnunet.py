@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
-from autounet.fingerprint import CaseFingerprint, Fingerprint
+from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema
 from autounet.planners.budget import FeatureMapBudget
@@ -31,24 +31,8 @@ STATISTICS = IntensityStatistics(mean=0, std=1, minimum=-3, maximum=3, percentil
 def fingerprint(
     spacings: Sequence[Triple], shapes: Sequence[Shape3], relative_size: float = 1.0, num_channels: int = 1
 ) -> Fingerprint:
-    cases = tuple(
-        CaseFingerprint(
-            name=f"case_{index}",
-            spacing_mm=spacing,
-            shape=shape,
-            shape_after_crop=shape,
-            num_voxels={},
-            component_sizes={},
-            intensities=(),
-        )
-        for index, (spacing, shape) in enumerate(zip(spacings, shapes, strict=True))
-    )
-    return Fingerprint(
-        dataset_name="Dataset001_Test",
-        cases=cases,
-        intensities=(STATISTICS,) * num_channels,
-        median_relative_size_after_crop=relative_size,
-    )
+    intensities = (STATISTICS,) * num_channels
+    return Fingerprint.of_sizes("Dataset001_Test", spacings, shapes, intensities, relative_size)
 
 
 def description(

@@ -19,7 +19,7 @@ from autounet.training.checkpoint import (
     without_prefix,
 )
 from autounet.training.config import OptimizerName, TrainConfig
-from autounet.training.trainer import _make_optimizer
+from autounet.training.optimizers import make_optimizer
 
 
 def steps(network: nn.Module, optimizer: torch.optim.Optimizer, num: int, start: int = 0) -> None:
@@ -38,13 +38,13 @@ def test_an_optimiser_goes_on_as_if_it_had_not_been_stored(
     config = TrainConfig(optimizer=name, learning_rate=0.1, momentum=momentum)
     torch.manual_seed(0)
     network = nn.Linear(3, 2)
-    optimizer = _make_optimizer(network, config)
+    optimizer = make_optimizer(network, config)
     steps(network, optimizer, 3)
     tensors = {**prefixed("network", network.state_dict()), **prefixed("optimizer", flatten_optimizer(optimizer))}
     save_tensors(tmp_path / "state.safetensors", tensors, {})
     other = nn.Linear(3, 2)
     other.load_state_dict(network.state_dict())
-    restored = _make_optimizer(other, config)
+    restored = make_optimizer(other, config)
     restore_optimizer(restored, without_prefix("optimizer", load_tensors(tmp_path / "state.safetensors")[0]))
     steps(network, optimizer, 3, start=3)
     steps(other, restored, 3, start=3)

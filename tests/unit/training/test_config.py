@@ -47,6 +47,12 @@ def test_the_recipe_for_a_time_carries_the_time() -> None:
         {"growth": ((1.0, 0.5),)},
         {"growth": ((0.5, 0.0),)},
         {"growth": ((0.5, 1.5),)},
+        {"growth_batch": 0.5},
+        {"num_steps": 0},
+        {"num_steps": 10, "max_seconds": 10},
+        {"patience": 0},
+        {"schedule": "constant", "warmup": 0.8, "cooldown": 0.3},
+        {"cooldown": 0},
     ],
 )
 def test_nonsense_is_refused(choice: dict[str, Any]) -> None:
@@ -57,6 +63,18 @@ def test_nonsense_is_refused(choice: dict[str, Any]) -> None:
 def test_an_unknown_choice_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(RequestError, match="Did you mean 'learning_rate'"):
         TrainConfig.parse({"learning_rat": 1.0}, source="config.json")
+
+
+def test_a_run_is_as_long_as_its_steps_or_else_its_epochs() -> None:
+    assert TrainConfig(num_epochs=3, steps_per_epoch=20).total_steps == 60
+    assert TrainConfig(num_epochs=3, num_steps=7).total_steps == 7
+
+
+def test_choices_that_do_not_go_together_are_refused_with_the_remedy() -> None:
+    with pytest.raises(RequestError, match="num_steps 10 and max_seconds 20 both tell how long to train: give one"):
+        TrainConfig.parse({"num_steps": 10, "max_seconds": 20}, "the options")
+    with pytest.raises(RequestError, match=r"growth_batch 0.5 is for patches that grow: give growth too"):
+        TrainConfig.parse({"growth_batch": 0.5}, "the options")
 
 
 def test_it_survives_json() -> None:

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import itertools
 import os
+import pickle
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from autounet.augmentation.policies import LIGHT, NNUNET, NONE, Policy
 from autounet.augmentation.spatial import Spatial
 from autounet.errors import RunError
 from autounet.labels import LabelClass, LabelSchema
+from autounet.losses.label_maps import SignedDistances
 from autounet.preprocessing.store import PreparedStore
 from autounet.training.sampling import BatchStream, CaseCache, PatchBatch, PatchSampler, cut_box
 
@@ -80,6 +82,19 @@ def test_a_batch_depends_on_its_seed_and_step_alone(store: PreparedStore) -> Non
         assert not any(same(first, second) for first, second in itertools.combinations(forwards, 2))
         other = PatchSampler(cases, Augmentation.of(policy, (8, 8, 8)), 2, 0.33, seed=2)
         assert not same(forwards[0], other.batch(0))
+
+
+def test_maps_are_those_of_the_label_map_that_comes_out(store: PreparedStore) -> None:
+    labels = LabelSchema(classes=(LabelClass(name="a", values=(1,)), LabelClass(name="b", values=(2,))))
+    maps = SignedDistances(labels, (1.0, 1.0, 1.0))
+    cases = CaseCache(store, ("a", "b", "c"), LARGE)
+    sampler = PatchSampler(cases, Augmentation.of(LIGHT, (8, 6, 4)), 2, 1.0, 0, maps)
+    batch = pickle.loads(pickle.dumps(sampler)).batch(0)  # as it travels to a worker
+    assert batch.maps is not None
+    assert batch.maps.shape == (2, 2, 8, 6, 4)
+    assert np.array_equal(batch.maps, maps(batch.label))
+    assert np.array_equal(batch.maps[:, 0] < 0, batch.label == 1)
+    assert PatchSampler(cases, Augmentation.of(LIGHT, (8, 6, 4)), 2, 1.0, 0).batch(0).maps is None
 
 
 def test_a_batch_is_as_large_as_asked_for(store: PreparedStore) -> None:

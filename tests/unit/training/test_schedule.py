@@ -27,6 +27,24 @@ def test_cosine_by_hand() -> None:
     assert learning_rate(config, 0.5) == pytest.approx(1)
 
 
+def test_a_constant_rate_cools_down_in_a_straight_line() -> None:
+    config = TrainConfig(learning_rate=2.0, schedule="constant", cooldown=0.4, warmup=0.1)
+    assert learning_rate(config, 0.05) == pytest.approx(1)
+    assert learning_rate(config, 0.1) == learning_rate(config, 0.6) == 2
+    assert learning_rate(config, 0.8) == pytest.approx(1)
+    assert learning_rate(config, 1.0) == 0
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine", "constant"])
+def test_a_run_taken_up_again_rises_from_near_zero_to_its_schedule(schedule: ScheduleName) -> None:
+    config = TrainConfig(learning_rate=1.0, schedule=schedule)
+    assert learning_rate(config, 0.5, entered=0.5) == pytest.approx(0.01 * learning_rate(config, 0.5))
+    half_way = 0.5 + 0.025 / 2  # of the 5 % of the half that is left
+    assert learning_rate(config, half_way, entered=0.5) == pytest.approx(0.5 * learning_rate(config, half_way))
+    for progress in (0.525, 0.7, 1.0):
+        assert learning_rate(config, progress, entered=0.5) == learning_rate(config, progress)
+
+
 @pytest.mark.parametrize("schedule", ["poly", "cosine"])
 def test_warm_up_rises_to_the_peak_and_the_decay_begins_there(schedule: ScheduleName) -> None:
     config = TrainConfig(learning_rate=1.0, warmup=0.2, schedule=schedule)
@@ -39,7 +57,7 @@ def test_warm_up_rises_to_the_peak_and_the_decay_begins_there(schedule: Schedule
 
 
 @given(
-    st.sampled_from(["poly", "cosine"]),
+    st.sampled_from(["poly", "cosine", "constant"]),
     st.floats(0, 0.9),
     st.floats(0, 1, exclude_max=True),
     st.floats(0, 1, exclude_max=True),
@@ -47,7 +65,7 @@ def test_warm_up_rises_to_the_peak_and_the_decay_begins_there(schedule: Schedule
 def test_it_falls_after_the_warm_up_and_ends_at_zero(
     schedule: ScheduleName, warmup: float, first: float, second: float
 ) -> None:
-    config = TrainConfig(learning_rate=0.3, warmup=warmup, schedule=schedule)
+    config = TrainConfig(learning_rate=0.3, warmup=warmup, schedule=schedule, cooldown=0.1)
     assert learning_rate(config, 1.0) == pytest.approx(0, abs=1e-12)
     rates = [learning_rate(config, warmup + (1 - warmup) * point) for point in sorted((first, second))]
     assert rates[0] >= rates[1] - 1e-12

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import os
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,16 +20,20 @@ from autounet.augmentation.patches import Augmentation
 from autounet.augmentation.policies import LIGHT, NONE, UNET2015
 from autounet.errors import RequestError, RunError
 from autounet.labels import LabelClass, LabelSchema
-from autounet.losses.compound import DeepSupervision, DiceCrossEntropy
+from autounet.losses.cross_entropy import DiceCrossEntropy
+from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.networks.plain import PlainUNet
 from autounet.plans import NetworkPlan
 from autounet.preprocessing.store import PreparedStore
-from autounet.training.checkpoint import prefixed, save_tensors
+from autounet.training.checkpoint import load_tensors, prefixed, save_tensors
 from autounet.training.config import TrainConfig
+from autounet.training.log import TrainingLog
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision
+from autounet.training.replicas import alone
 from autounet.training.sampling import CaseCache, PatchBatch, PatchSampler
+from autounet.training.schedule import learning_rate
 from autounet.training.trainer import PatchStage, Trainer, Validation
 
 CPU = torch.device("cpu")
@@ -77,7 +83,17 @@ class Validate:
         if epoch == self.stop_at:
             raise StoppedError
         time.sleep(self.seconds)
-        return Validation(class_dice=self.dice, num_cases=2)
+        scores = {f"case {index}": self.dice[0] for index in range(2)}
+        return Validation(
+            class_dice=self.dice, case_dice={name: dice for name, dice in scores.items() if dice is not None}
+        )
+
+
+class Table(TrainingLog):
+    """The table alone; the picture takes a moment to draw."""
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class Notes:
@@ -118,12 +134,13 @@ def trainer_of(
     loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
     return Trainer(
         network,
-        objective or SegmentationObjective(loss, CPU, Precision(torch.float32, "test")),
+        objective or SegmentationObjective(loss, Precision(torch.float32, "test"), alone(CPU)),
         stages,
         config,
         total_seconds=total_seconds,
         validate=validate or Validate(),
         folder=folder,
+        log=Table(folder / "training_log.csv"),
         **more,
     )
 
@@ -156,7 +173,7 @@ class Scripted:
 
 def scripted(script: dict[int, float]) -> Scripted:
     loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), [(1, 1, 1)])
-    return Scripted(SegmentationObjective(loss, CPU, Precision(torch.float32, "test")), script)
+    return Scripted(SegmentationObjective(loss, Precision(torch.float32, "test"), alone(CPU)), script)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -170,10 +187,10 @@ def test_the_loss_falls(store: PreparedStore, tmp_path: Path, optimizer: str) ->
 
 def test_two_runs_with_one_seed_are_identical_and_with_two_are_not(store: PreparedStore, tmp_path: Path) -> None:
     config = TrainConfig(**SHORT)
-    first = trainer_of(store, tmp_path / "first", config).run()
-    second = trainer_of(store, tmp_path / "second", config).run()
+    first = trainer_of(store, tmp_path / "first", config).run().weights
+    second = trainer_of(store, tmp_path / "second", config).run().weights
     assert_same(first, second)
-    other = trainer_of(store, tmp_path / "other", config.model_copy(update={"seed": 1})).run()
+    other = trainer_of(store, tmp_path / "other", config.model_copy(update={"seed": 1})).run().weights
     assert not torch.equal(first["heads.0.weight"], other["heads.0.weight"])
 
 
@@ -184,7 +201,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
 ) -> None:
     config = TrainConfig(**{**SHORT, "optimizer": optimizer, "ema_share": ema_share})
     whole = trainer_of(store, tmp_path / "whole", config)
-    expected = whole.run()
+    expected = whole.run().weights
     with pytest.raises(StoppedError):
         trainer_of(store, tmp_path / "part", config, validate=Validate(stop_at)).run()
     resumed = trainer_of(store, tmp_path / "part", config)
@@ -194,7 +211,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     resumed.resume()
     # The checkpoint is of the step before, but for the last validation, which comes after the loop.
     assert resumed.state.step == {0: 3, 1: 7, 2: 12}[stop_at]
-    found = resumed.run()
+    found = resumed.run().weights
     assert resumed.state.step == whole.state.step == 12
     assert_same(found, expected)
     assert_same(dict(resumed.network.state_dict()), dict(whole.network.state_dict()))
@@ -205,12 +222,12 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
 
 def test_resuming_a_run_that_had_ended_changes_nothing(store: PreparedStore, tmp_path: Path) -> None:
     config = TrainConfig(**SHORT)
-    expected = trainer_of(store, tmp_path, config).run()
+    expected = trainer_of(store, tmp_path, config).run().weights
     validate = Validate()
     again = trainer_of(store, tmp_path, config, validate=validate)
     again.resume()
     assert again.state.finished
-    assert_same(again.run(), expected)
+    assert_same(again.run().weights, expected)
     assert again.state.step == 12
     assert validate.epochs == []
     assert len(log_of(tmp_path)) == 3
@@ -221,7 +238,7 @@ def test_a_validation_comes_every_epoch_with_the_averaged_weights_in_evaluation_
 ) -> None:
     validate = Validate()
     trainer = trainer_of(store, tmp_path, TrainConfig(**SHORT), validate=validate)
-    weights = trainer.run()
+    weights = trainer.run().weights
     assert validate.epochs == [0, 1, 2]
     assert validate.modes == [False] * 3
     assert_same(validate.weights[-1], weights)
@@ -243,7 +260,7 @@ def test_the_learning_rate_of_every_step_follows_the_schedule(store: PreparedSto
             return super().__call__(network, batch)
 
     loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), [(1, 1, 1)])
-    watching = Watching(loss, CPU, Precision(torch.float32, "test"))
+    watching = Watching(loss, Precision(torch.float32, "test"), alone(CPU))
     config = TrainConfig(num_epochs=1, steps_per_epoch=4, learning_rate=1.0, schedule="cosine", precision="float32")
     trainer = trainer_of(store, tmp_path, config, objective=watching)
     trainer.run()
@@ -259,7 +276,7 @@ def test_patches_grow_at_their_share_of_the_run(store: PreparedStore, tmp_path: 
             return super().__call__(network, batch)
 
     loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), [(1, 1, 1)])
-    watching = Watching(loss, CPU, Precision(torch.float32, "test"))
+    watching = Watching(loss, Precision(torch.float32, "test"), alone(CPU))
     trainer_of(store, tmp_path, TrainConfig(**SHORT), objective=watching).run()
     assert sizes == [4] * 5 + [8] * 7  # 0.4 of 12 steps is passed after the fifth
 
@@ -268,7 +285,7 @@ def test_patches_grow_at_their_share_of_the_run(store: PreparedStore, tmp_path: 
 def test_a_step_without_a_finite_loss_is_skipped(store: PreparedStore, tmp_path: Path, factor: float) -> None:
     config = TrainConfig(**{**SHORT, "growth": ()})
     trainer = trainer_of(store, tmp_path, config, objective=scripted({2: factor, 3: factor, 7: factor}))
-    weights = trainer.run()
+    weights = trainer.run().weights
     assert trainer.state.skipped_steps == 3
     assert trainer.state.step == 12
     assert all(value.isfinite().all() for value in weights.values())
@@ -287,7 +304,7 @@ def test_a_step_without_a_finite_gradient_is_skipped(store: PreparedStore, tmp_p
             return ((loss - loss.detach()) ** 2).sqrt() if self.calls == 3 else loss
 
     trainer = trainer_of(store, tmp_path, TrainConfig(**{**SHORT, "growth": ()}), objective=Steep())
-    weights = trainer.run()
+    weights = trainer.run().weights
     assert trainer.state.skipped_steps == 1
     assert all(value.isfinite().all() for value in weights.values())
 
@@ -298,7 +315,7 @@ def test_twenty_steps_in_a_row_without_a_finite_loss_end_the_run_with_a_way_out(
     config = TrainConfig(**{**SHORT, "num_epochs": 20, "growth": ()})
     broken = scripted(dict.fromkeys([*range(5, 24), *range(30, 60)], math.nan))  # 19 in a row are borne
     trainer = trainer_of(store, tmp_path, config, objective=broken)
-    with pytest.raises(RunError, match=r"not finite for 20 steps in a row, at step 49.*float32"):
+    with pytest.raises(RunError, match=r"not finite for 20 steps in a row, at step 49, the last of cases [abc].*float"):
         trainer.run()
     assert len(broken.values) == 50
 
@@ -308,7 +325,7 @@ def test_a_run_by_the_clock_ends_in_its_time(store: PreparedStore, tmp_path: Pat
     validate = Validate()
     trainer = trainer_of(store, tmp_path, config, validate=validate, total_seconds=1.0)
     start = time.perf_counter()
-    weights = trainer.run()
+    weights = trainer.run().weights
     assert 1.0 <= time.perf_counter() - start < 2.0
     assert trainer.progress == 1
     assert trainer.state.step > 3
@@ -402,17 +419,157 @@ def test_the_objective_compares_in_float32_whatever_the_network_computes_in(stor
     losses = []
     for dtype in (torch.float32, torch.bfloat16):
         loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
-        losses.append(SegmentationObjective(loss, CPU, Precision(dtype, "test"))(network, batch))
+        losses.append(SegmentationObjective(loss, Precision(dtype, "test"), alone(CPU))(network, batch))
     assert all(loss.dtype == torch.float32 for loss in losses)
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=0.02)
     assert losses[0].item() != losses[1].item()
+
+
+def test_a_skipped_step_names_its_cases(store: PreparedStore, tmp_path: Path) -> None:
+    notes = Notes()
+    config = TrainConfig(**{**SHORT, "growth": ()})
+    trainer = trainer_of(store, tmp_path, config, objective=scripted({2: math.nan}), reporter=notes)
+    trainer.run()
+    cases = dict.fromkeys(trainer.stages[0].sampler.case_names(2))
+    assert f"step 2 was skipped: its loss or gradient was not finite. Cases: {', '.join(cases)}" in notes.lines
+
+
+@dataclass
+class StopAt(Scripted):
+    """Asks for an end during a step, as a person or a cluster would."""
+
+    at: int = 0
+    how: Any = None
+
+    def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
+        if len(self.values) == self.at:
+            self.how()
+        return super().__call__(network, batch)
+
+
+def stop_at(step: int, how: Any) -> StopAt:
+    return StopAt(scripted({}).trainer_objective, {}, at=step, how=how)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "file"])
+def test_a_run_that_is_asked_to_end_does_so_within_a_step_cools_down_and_can_go_on_as_if_nothing_had_been(
+    store: PreparedStore, tmp_path: Path, name: str
+) -> None:
+    config = TrainConfig(**{**SHORT, "num_epochs": 20, "learning_rate": 1e-3})
+    expected = trainer_of(store, tmp_path / "whole", config, objective=scripted({})).run()
+    folder = tmp_path / "part"
+    how = (folder / "stop").touch if name == "file" else lambda: os.kill(os.getpid(), getattr(signal, name))
+    folder.mkdir()
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    notes = Notes()
+    stopped = trainer_of(store, folder, config, objective=stop_at(39, how), reporter=notes)
+    outcome = stopped.run()
+    assert outcome.stopped == {"SIGTERM": "SIGTERM", "SIGINT": "Ctrl-C", "file": f"the file {folder / 'stop'}"}[name]
+    assert stopped.state.step == 40 + 2  # the step that was under way, and a twentieth more to cool down
+    assert stopped.optimizer.param_groups[0]["lr"] < 0.6 * 1e-3
+    assert "at most 2 steps" in next(line for line in notes.lines if "the run ends at step 40" in line)
+    assert not (folder / "stop").exists()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+    resumed = trainer_of(store, folder, config, objective=scripted({}))
+    resumed.resume()
+    assert resumed.state.step == 40
+    assert_same(resumed.run().weights, expected.weights)
+
+
+def test_a_stopped_run_gives_weights_that_differ_from_the_checkpoints(store: PreparedStore, tmp_path: Path) -> None:
+    config = TrainConfig(**{**SHORT, "num_epochs": 20, "ema_share": 0.0})
+    trainer = trainer_of(store, tmp_path, config, objective=stop_at(30, (tmp_path / "stop").touch))
+    weights = trainer.run().weights
+    kept, _ = load_tensors(trainer.checkpoint_path)
+    assert not torch.equal(weights["heads.0.weight"], kept["network/heads.0.weight"])
+    assert_same(weights, dict(trainer.network.state_dict()))
+
+
+def test_patience_ends_a_run_that_no_longer_improves(store: PreparedStore, tmp_path: Path) -> None:
+    config = TrainConfig(**{**SHORT, "num_epochs": 50, "patience": 3})
+    notes = Notes()
+    trainer = trainer_of(store, tmp_path, config, reporter=notes)
+    outcome = trainer.run()
+    assert outcome.stopped is None
+    assert trainer.state.finished
+    assert trainer.state.epoch == 5  # the first is the best, three bring nothing, and one after the cool-down
+    assert any(line.startswith("3 validations without a better score: the run ends at step 16") for line in notes.lines)
+
+
+def test_the_best_weights_are_kept_by_the_last_score_of_every_case(store: PreparedStore, tmp_path: Path) -> None:
+    @dataclass
+    class Falling(Validate):
+        """Two cases in turn; the first is easy, the second is not, and both get worse after the fourth validation."""
+
+        def __call__(self, network: SegmentationNetwork, epoch: int) -> Validation:
+            super().__call__(network, epoch)
+            dice = [0.9, 0.1, 0.91, 0.12, 0.5, 0.05][epoch]
+            return Validation((dice, None), {f"case {epoch % 2}": dice})
+
+    validate = Falling()
+    trainer = trainer_of(store, tmp_path, TrainConfig(**{**SHORT, "num_epochs": 6}), validate=validate)
+    trainer.run()
+    # With the harder case the mean falls from 0.9 to 0.5, but that is no worse network; then it rises to 0.515.
+    assert trainer.state.best_dice == pytest.approx(0.515)
+    best, _ = load_tensors(tmp_path / "weights_best.safetensors")
+    assert_same(best, validate.weights[3])
+
+
+def test_a_longer_run_goes_on_from_the_end_without_a_jump_of_the_learning_rate(
+    store: PreparedStore, tmp_path: Path
+) -> None:
+    config = TrainConfig(**{**SHORT, "num_epochs": 10, "growth": ()})
+    trainer_of(store, tmp_path, config).run()
+    longer = config.model_copy(update={"num_epochs": 20})
+    rates: list[float] = []
+
+    class Watching(SegmentationObjective):
+        def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
+            rates.append(trainer.optimizer.param_groups[0]["lr"])
+            return super().__call__(network, batch)
+
+    loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), [(1, 1, 1)])
+    watching = Watching(loss, Precision(torch.float32, "test"), alone(CPU))
+    trainer = trainer_of(store, tmp_path, longer, objective=watching)
+    trainer.extend()
+    assert trainer.progress == 0.5
+    outcome = trainer.run()
+    assert len(rates) == 40
+    assert trainer.state.finished
+    half = learning_rate(longer, 0.5)
+    assert rates[0] < 0.02 * half  # the run had ended at zero
+    assert max(rates) < half
+    assert rates[2:] == pytest.approx([learning_rate(longer, (40 + step) / 80) for step in range(2, 40)])
+    assert len(log_of(tmp_path)) == 20
+    assert all(value.isfinite().all() for value in outcome.weights.values())
+
+
+def test_a_longer_run_by_the_clock_takes_the_time_given_to_it(store: PreparedStore, tmp_path: Path) -> None:
+    config = TrainConfig(**{**SHORT, "max_seconds": 0.5, "growth": ()})
+    trainer_of(store, tmp_path, config, total_seconds=0.5).run()
+    trainer = trainer_of(store, tmp_path, config, total_seconds=0.5)
+    trainer.extend()
+    assert 0.3 < trainer.progress < 0.7
+    assert trainer.state.entered == trainer.progress
+    trainer.run()
+    assert trainer.state.elapsed_seconds == pytest.approx(1.0, abs=0.4)
+
+
+def test_a_checkpoint_holds_the_generators_state(store: PreparedStore, tmp_path: Path) -> None:
+    trainer = trainer_of(store, tmp_path, TrainConfig(**SHORT))
+    torch.manual_seed(5)
+    trainer.save()
+    expected = torch.rand(3)
+    torch.manual_seed(6)
+    trainer.resume()
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_changes_left_to_the_device_are_made_before_the_network_sees_the_batch(store: PreparedStore) -> None:
     torch.manual_seed(0)
     network = PlainUNet(NETWORK, 1, LABELS.num_outputs)
     loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
-    objective = SegmentationObjective(loss, CPU, Precision(torch.float32, "test"))
+    objective = SegmentationObjective(loss, Precision(torch.float32, "test"), alone(CPU))
     here = PatchSampler(CaseCache(store, ("a",), 0), Augmentation.of(UNET2015, (8, 8, 8)), 2, 0.5, 0)
     there = dataclasses.replace(here, on_device=True)
     for step in range(3):

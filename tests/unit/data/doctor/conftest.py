@@ -9,8 +9,9 @@ import pytest
 
 from autounet.data.description import DatasetDescription
 from autounet.data.doctor.case import CaseExam
-from autounet.data.doctor.measure import centroids_mm, digest, image_figures
+from autounet.data.doctor.measure import centroids_mm, image_figures
 from autounet.data.integrity import value_counts
+from autounet.data.likeness import digest
 from autounet.geometry import Geometry, Triple
 from autounet.labels import LabelSchema
 
@@ -47,13 +48,16 @@ def make_exam() -> Callable[..., CaseExam]:
 def make_description() -> Callable[..., DatasetDescription]:
     """A dataset of some classes and channels."""
 
-    def make(*classes: str, num_channels: int = 1) -> DatasetDescription:
+    def make(
+        *classes: str, num_channels: int = 1, annotated: dict[str, tuple[str, ...]] | None = None
+    ) -> DatasetDescription:
         labels = {"background": 0} | {name: index for index, name in enumerate(classes or ("organ",), start=1)}
         return DatasetDescription(
             name="Dataset001_Test",
             channel_names=tuple(f"c{index}" for index in range(num_channels)),
             labels=LabelSchema.from_dataset_json(dict(labels), None, "test"),
             file_ending=".nii",
+            annotated=annotated or {},
         )
 
     return make

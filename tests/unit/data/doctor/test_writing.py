@@ -47,7 +47,26 @@ def test_single_images_stay_single(tmp_path: Path, ending: str) -> None:
     assert read.geometry.num_spatial_dims == 2
 
 
-def test_others_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="cannot be written"):
-        write_image(tmp_path / "x.png", np.zeros((1, 1, 2, 2), np.float32), TURNED)
+@pytest.mark.parametrize(("num_channels", "highest"), [(1, 255), (1, 65535), (3, 255), (4, 255)])
+def test_whole_numbers_make_the_round_trip_in_png(tmp_path: Path, num_channels: int, highest: int) -> None:
+    array = np.random.default_rng(0).integers(0, highest + 1, (num_channels, 1, 5, 6)).astype(np.float32)
+    array[0, 0, 0, 0] = highest
+    write_image(tmp_path / "x.png", array, TURNED)
+    np.testing.assert_array_equal(read_image([tmp_path / "x.png"]).array, array)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "value", "message"),
+    [
+        ("x.jpg", (1, 1, 2, 2), 0, "cannot be written"),
+        ("x.png", (1, 3, 2, 2), 0, "has 1 of 3"),
+        ("x.png", (2, 1, 2, 2), 0, "has 2 of 1"),
+        ("x.png", (1, 1, 2, 2), 0.5, "whole numbers from 0 to 65535"),
+        ("x.png", (1, 1, 2, 2), -1, "from -1 to -1"),
+        ("x.png", (3, 1, 2, 2), 256, "whole numbers from 0 to 255"),
+    ],
+)
+def test_others_are_refused(name: str, shape: tuple[int, ...], value: float, message: str, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=message):
+        write_image(tmp_path / name, np.full(shape, value, np.float32), TURNED)
     assert not list(tmp_path.iterdir())
