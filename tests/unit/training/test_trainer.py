@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import os
 import signal
@@ -15,7 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from autounet.augmentation.policies import light_policy, no_policy
+from autounet.augmentation.patches import Augmentation
+from autounet.augmentation.policies import LIGHT, NONE, UNET2015
 from autounet.errors import RequestError, RunError
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses.cross_entropy import DiceCrossEntropy
@@ -124,7 +126,9 @@ def trainer_of(
     network = PlainUNet(NETWORK, 1, LABELS.num_outputs)
     cases = CaseCache(store, ("a", "b", "c"), 2**30)
     stages = [
-        PatchStage(end, PatchSampler(cases, light_policy((size,) * 3, ()), 2, config.foreground_share, config.seed))
+        PatchStage(
+            end, PatchSampler(cases, Augmentation.of(LIGHT, (size,) * 3), 2, config.foreground_share, config.seed)
+        )
         for end, size in (*((end, 4) for end, _ in config.growth), (1.0, 8))
     ]
     loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
@@ -411,7 +415,7 @@ def test_no_validation_cases_are_no_obstacle(store: PreparedStore, tmp_path: Pat
 def test_the_objective_compares_in_float32_whatever_the_network_computes_in(store: PreparedStore) -> None:
     torch.manual_seed(0)
     network = PlainUNet(NETWORK, 1, LABELS.num_outputs)
-    batch = PatchSampler(CaseCache(store, ("a",), 0), no_policy((8, 8, 8), ()), 2, 0.5, 0).batch(0)
+    batch = PatchSampler(CaseCache(store, ("a",), 0), Augmentation.of(NONE, (8, 8, 8)), 2, 0.5, 0).batch(0)
     losses = []
     for dtype in (torch.float32, torch.bfloat16):
         loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
@@ -559,3 +563,15 @@ def test_a_checkpoint_holds_the_generators_state(store: PreparedStore, tmp_path:
     torch.manual_seed(6)
     trainer.resume()
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_changes_left_to_the_device_are_made_before_the_network_sees_the_batch(store: PreparedStore) -> None:
+    torch.manual_seed(0)
+    network = PlainUNet(NETWORK, 1, LABELS.num_outputs)
+    loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
+    objective = SegmentationObjective(loss, Precision(torch.float32, "test"), alone(CPU))
+    here = PatchSampler(CaseCache(store, ("a",), 0), Augmentation.of(UNET2015, (8, 8, 8)), 2, 0.5, 0)
+    there = dataclasses.replace(here, on_device=True)
+    for step in range(3):
+        found, expected = (objective(network, sampler.batch(step)).item() for sampler in (there, here))
+        assert found == pytest.approx(expected, abs=1e-3)
