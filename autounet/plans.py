@@ -18,8 +18,12 @@ from autounet.labels import LabelSchema
 from autounet.laterality import Laterality, swapped_channels
 from autounet.progress import duration
 from autounet.records import SCHEMA_VERSION, Record, nearest
+from autounet.resample import IMAGE_INTERPOLATION, LOGITS_INTERPOLATION, Interpolation
 
 NormalizationName = Literal["ct", "zscore", "nonorm", "rescale_to_0_1", "rgb_to_0_1"]
+# What is done to the grid of a raw image first: nothing, its voxel size is taken for 1 mm whatever the file says, or its
+# axes are turned until they run to the right, to the front and up (RAS).
+GridRule = Literal["as_stored", "unit_spacing", "ras"]
 
 
 class IntensityStatistics(Record):
@@ -166,6 +170,18 @@ class TimePlan(Record):
         )
 
 
+class ResamplingPlan(Record):
+    """How cases come onto the network's grid, and logits back.
+
+    Attributes:
+        image: Of images; `None` where they keep their own grid, and logits need no way back.
+        logits: Of logits.
+    """
+
+    image: Interpolation | None = IMAGE_INTERPOLATION
+    logits: Interpolation = LOGITS_INTERPOLATION
+
+
 class Configuration(Record):
     """One way to train on the dataset: `2d`, `3d_fullres`, `3d_lowres` or `3d_cascade_fullres`.
 
@@ -179,6 +195,7 @@ class Configuration(Record):
         batch_size: Patches a step.
         batch_dice: Whether the Dice loss pools over the batch.
         network: The network's topology.
+        resampling: How cases come onto the grid of that spacing; nnU-Net's usual way by default.
         fixed_sizes: The user gave sizes; no time makes them smaller.
         memory: What training takes; `None` where it was not measured.
         time: How long training takes; `None` where it was not asked for.
@@ -193,6 +210,7 @@ class Configuration(Record):
     batch_size: int = Field(ge=1)
     batch_dice: bool
     network: NetworkPlan
+    resampling: ResamplingPlan = ResamplingPlan()
     fixed_sizes: bool = False
     memory: MemoryEstimate | None = None
     time: TimePlan | None = None
@@ -254,6 +272,7 @@ class Plan(Record):
         median_spacing_mm: Target spacing at full resolution, in the plan's axis order.
         median_shape: Median shape of the cropped cases at that spacing.
         decisions: Every derived value with its reason, in the order in which they were made.
+        grid: What is done to the grid of a raw image first.
         laterality: Left and right classes; `None` where there are none.
         partially_annotated: Not every class was annotated in every case, for which the loss takes some memory.
     """
@@ -272,6 +291,7 @@ class Plan(Record):
     decisions: tuple[Decision, ...]
     laterality: Laterality | None = None
     partially_annotated: bool = False
+    grid: GridRule = "as_stored"
 
     @model_validator(mode="before")
     @classmethod
@@ -286,18 +306,21 @@ class Plan(Record):
     def _leave_out_inherited(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write of a configuration only what differs from its parent, so that an edit of the parent holds for both."""
         written: dict[str, Any] = handler(self)
-        if not self.partially_annotated:  # as in plans from before there was such a thing
+        # Left out where it says nothing, as in plans from before there was such a thing.
+        if not self.partially_annotated:
             del written["partially_annotated"]
+        if self.grid == "as_stored":
+            del written["grid"]
         entries = written["configurations"]
+        usual = {"resampling": ResamplingPlan().model_dump(mode="json")}
         own = dict(entries)
         for name, entry in entries.items():
-            parent = entries.get(entry["inherits_from"])
-            if parent is not None:
-                own[name] = {
-                    key: value
-                    for key, value in entry.items()
-                    if key in ("name", "inherits_from") or value != parent[key]
-                }
+            parent = entries.get(entry["inherits_from"], usual)
+            own[name] = {
+                key: value
+                for key, value in entry.items()
+                if key in ("name", "inherits_from") or key not in parent or value != parent[key]
+            }
         written["configurations"] = own
         return written
 

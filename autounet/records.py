@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,6 +120,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends well.
+
+    Raises:
+        RequestError: `path` is there already, and is no empty folder.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise RequestError(f"{path} is there already. Name another place, or remove it.")
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    partial = path.absolute().with_name(f".partial-{uuid.uuid4().hex}")
+    try:
+        partial.mkdir()
+        yield partial
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -13,12 +13,11 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from scipy import ndimage
 
 from autounet.geometry import Array, Shape3, Triple
-
-# A grid is resampled slice by slice where its voxels are longer than this many times their width.
-ANISOTROPY_THRESHOLD = 3.0
+from autounet.records import Record
 
 NEAREST, LINEAR, CUBIC = 0, 1, 3
 
@@ -26,14 +25,40 @@ Matrix = npt.NDArray[np.float32]
 Matrices = tuple[Matrix | None, Matrix | None, Matrix | None]
 
 
-def separated_axis(spacing_mm: Triple, target_spacing_mm: Triple) -> int | None:
-    """The axis along which slices are only repeated or dropped, never mixed; `None` to treat all axes alike.
+class Interpolation(Record):
+    """How values between samples are found; the numbers are orders of splines.
+
+    Attributes:
+        order: 0 nearest, 1 linear, 3 cubic.
+        order_across: Along a separated axis, whose slices are far apart; 0 repeats or drops slices.
+        separate: Whether the coarsest axis is separated; by default where the grid is anisotropic.
+        anisotropy: A grid is, where its voxels are longer than this many times their width.
+    """
+
+    order: int = Field(ge=0, le=5)
+    order_across: int = Field(NEAREST, ge=0, le=5)
+    separate: bool | None = None
+    anisotropy: float = 3.0
+
+
+# nnU-Net's choices (`resampling_fn_*_kwargs` of its plans).
+IMAGE_INTERPOLATION = Interpolation(order=CUBIC)
+LABEL_INTERPOLATION = Interpolation(order=LINEAR)
+LOGITS_INTERPOLATION = Interpolation(order=LINEAR)
+
+
+def separated_axis(
+    spacing_mm: Triple, target_spacing_mm: Triple, interpolation: Interpolation = IMAGE_INTERPOLATION
+) -> int | None:
+    """The axis along which slices are interpolated apart from the others; `None` to treat all axes alike.
 
     It is the coarsest axis of the current spacing if that is anisotropic, else that of the target spacing; where
     several axes share the largest spacing, none is separated.
     """
+    if interpolation.separate is False:
+        return None
     for candidate in (spacing_mm, target_spacing_mm):
-        if max(candidate) / min(candidate) > ANISOTROPY_THRESHOLD:
+        if interpolation.separate or max(candidate) / min(candidate) > interpolation.anisotropy:
             coarsest = [axis for axis in range(3) if candidate[axis] == max(candidate)]
             return coarsest[0] if len(coarsest) == 1 else None
     return None
@@ -60,13 +85,15 @@ def axis_matrix(size: int, new_size: int, order: int) -> Matrix:
     return np.ascontiguousarray(operator, dtype=np.float32)
 
 
-def matrices_for(shape: Shape3, new_shape: Shape3, *, order: int, separated: int | None) -> Matrices:
-    """One matrix an axis, `None` where the size stays; the separated axis takes the nearest slice."""
+def matrices_for(
+    shape: Shape3, new_shape: Shape3, *, order: int, separated: int | None, order_across: int = NEAREST
+) -> Matrices:
+    """One matrix an axis, `None` where the size stays; the separated axis has an order of its own."""
 
     def matrix(axis: int) -> Matrix | None:
         if shape[axis] == new_shape[axis]:
             return None
-        return axis_matrix(shape[axis], new_shape[axis], NEAREST if axis == separated else order)
+        return axis_matrix(shape[axis], new_shape[axis], order_across if axis == separated else order)
 
     return (matrix(0), matrix(1), matrix(2))
 
@@ -95,17 +122,22 @@ def _apply_along(array: npt.NDArray[np.float32], matrix: Matrix, axis: int) -> n
 
 
 def resample_image(
-    image: Array, new_shape: Sequence[int], spacing_mm: Triple, target_spacing_mm: Triple
+    image: Array,
+    new_shape: Sequence[int],
+    spacing_mm: Triple,
+    target_spacing_mm: Triple,
+    interpolation: Interpolation = IMAGE_INTERPOLATION,
 ) -> npt.NDArray[np.float32]:
-    """Resample an image `(C, Z, Y, X)` with cubic splines, clipped to the range of each channel.
+    """Resample an image `(C, Z, Y, X)`, clipped to the range of each channel.
 
-    Along a separated axis slices are repeated or dropped, and each slice is clipped to its own range.
+    Where an axis is separated, each slice is interpolated and clipped to its own range before slices are mixed.
     """
     shape, target = _shape3(image.shape[1:]), _shape3(new_shape)
     if shape == target:
         return np.ascontiguousarray(image, dtype=np.float32)
-    separated = separated_axis(spacing_mm, target_spacing_mm)
-    matrices = matrices_for(shape, target, order=CUBIC, separated=separated)
+    separated = separated_axis(spacing_mm, target_spacing_mm, interpolation)
+    order, across_order = interpolation.order, interpolation.order_across
+    matrices = matrices_for(shape, target, order=order, separated=separated, order_across=across_order)
     in_plane = tuple(axis + 1 for axis in range(3) if axis != separated)
     low, high = image.min(axis=in_plane, keepdims=True), image.max(axis=in_plane, keepdims=True)
     if separated is None:
@@ -126,8 +158,8 @@ def resample_label(label: Array, new_shape: Sequence[int], spacing_mm: Triple, t
     shape, target = _shape3(label.shape), _shape3(new_shape)
     if shape == target:
         return label
-    separated = separated_axis(spacing_mm, target_spacing_mm)
-    matrices = matrices_for(shape, target, order=LINEAR, separated=separated)
+    separated = separated_axis(spacing_mm, target_spacing_mm, LABEL_INTERPOLATION)
+    matrices = matrices_for(shape, target, order=LABEL_INTERPOLATION.order, separated=separated)
     result = np.zeros(target, dtype=label.dtype)
     for index, value in enumerate(np.unique(label)):
         # Zero is there already, unless a lower value was written before.

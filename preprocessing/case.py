@@ -14,8 +14,9 @@ from autounet.labels import OUTSIDE
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.crop import mark_outside
 from autounet.preprocessing.normalize import normalize
+from autounet.preprocessing.orient import Turn, turn_to_ras
 from autounet.records import Record
-from autounet.resample import resample_image, resample_label
+from autounet.resample import IMAGE_INTERPOLATION, resample_image, resample_label
 
 
 class CaseProperties(Record):
@@ -27,6 +28,7 @@ class CaseProperties(Record):
         shape_before_crop: Shape as it came.
         crop: The box kept.
         shape: Shape after resampling.
+        turn: What brought the raw axes into a known order; `None` where they were left as stored.
     """
 
     spacing_mm: Triple
@@ -34,6 +36,7 @@ class CaseProperties(Record):
     shape_before_crop: Shape3
     crop: Box
     shape: Shape3
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,12 @@ def prepare_case(image: Image, label: Array | None, plan: Plan, configuration: C
         RequestError: The image has another number of channels than the plan, or does not fit a normalisation.
     """
     _require_channels(image, plan)
-    order = plan.transpose_forward
-    array = image.array.transpose(0, *(axis + 1 for axis in order))
-    spacing: Triple = permuted(image.geometry.spacing_mm, order)
+    turn = turn_to_ras(image.geometry) if plan.grid == "ras" else None
+    array, spacing = _on_planned_grid(image.array, image.geometry.spacing_mm, turn, plan)
     box = nonzero_box(array)
     cropped = array[(slice(None), *box.slices)]
-    label = None if label is None else label.transpose(order)[box.slices].astype(np.int16)
+    if label is not None:
+        label = _on_planned_grid(label[None], spacing, turn, plan)[0][0][box.slices].astype(np.int16)
     body = None
     if any(channel.use_mask for channel in plan.channels):
         label_or_zero = np.zeros(cropped.shape[1:], dtype=np.int16) if label is None else label
@@ -81,16 +84,18 @@ def prepare_case(image: Image, label: Array | None, plan: Plan, configuration: C
         [normalize(channel, entry, body) for channel, entry in zip(cropped, plan.channels, strict=True)]
     )
     target = configuration.target_spacing_mm(spacing)
-    shape = resampled_shape(normalized.shape[1:], spacing, target)
+    interpolation = configuration.resampling.image
+    shape = normalized.shape[1:] if interpolation is None else resampled_shape(normalized.shape[1:], spacing, target)
     properties = CaseProperties(
         spacing_mm=spacing,
         target_spacing_mm=target,
         shape_before_crop=array.shape[1:],
         crop=box,
         shape=shape,
+        turn=turn,
     )
     return PreparedCase(
-        image=resample_image(normalized, shape, spacing, target),
+        image=resample_image(normalized, shape, spacing, target, interpolation or IMAGE_INTERPOLATION),
         label=None if label is None else resample_label(label, shape, spacing, target),
         properties=properties,
     )
@@ -100,7 +105,17 @@ def restore_label(label: Array, properties: CaseProperties, plan: Plan) -> Array
     """Put a label map of the cropped, unresampled case back into the raw array's frame `(Z, Y, X)`."""
     whole = np.zeros(properties.shape_before_crop, dtype=label.dtype)
     whole[properties.crop.slices] = label
-    return np.ascontiguousarray(whole.transpose(plan.transpose_backward))
+    raw = whole.transpose(plan.transpose_backward)
+    return np.ascontiguousarray(raw if properties.turn is None else properties.turn.undo(raw))
+
+
+def _on_planned_grid(array: Array, spacing_mm: Triple, turn: Turn | None, plan: Plan) -> tuple[Array, Triple]:
+    """An array `(C, Z, Y, X)` and its spacing in the plan's axis order."""
+    if turn is not None:
+        array, spacing_mm = turn.apply(array), permuted(spacing_mm, turn.order)
+    order = plan.transpose_forward
+    spacing: Triple = (1.0, 1.0, 1.0) if plan.grid == "unit_spacing" else permuted(spacing_mm, order)
+    return array.transpose(0, *(axis + 1 for axis in order)), spacing
 
 
 def _require_channels(image: Image, plan: Plan) -> None:

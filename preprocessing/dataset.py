@@ -19,7 +19,7 @@ from autounet.data.io import read_image, read_label
 from autounet.errors import RequestError
 from autounet.labels import LabelSchema
 from autounet.parallel import map_ordered
-from autounet.plans import Configuration, Plan
+from autounet.plans import Configuration, Plan, ResamplingPlan
 from autounet.preprocessing.case import prepare_case
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 from autounet.progress import SILENT, Reporter
@@ -112,13 +112,17 @@ def recipe(case: RawCase, plan: Plan, configuration: Configuration) -> str:
 
 def _ingredients(plan: Plan, configuration: Configuration) -> list[Any]:
     """What of a plan a prepared case depends on."""
-    return [
+    ingredients = [
         _FORMAT,
         plan.labels.model_dump(mode="json"),
         [channel.model_dump(mode="json") for channel in plan.channels],
         plan.transpose_forward,
         configuration.spacing_mm,
     ]
+    # Only where it says something, so that cases prepared before there was such a thing stay good.
+    if configuration.resampling != ResamplingPlan():
+        ingredients.append(configuration.resampling.model_dump(mode="json"))
+    return ingredients if plan.grid == "as_stored" else [*ingredients, plan.grid]
 
 
 def _digest(content: list[Any]) -> str:

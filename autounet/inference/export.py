@@ -12,27 +12,38 @@ from autounet.geometry import Array, Shape3
 from autounet.labels import LabelSchema
 from autounet.plans import Plan
 from autounet.preprocessing.case import CaseProperties, restore_label
-from autounet.resample import LINEAR, Matrices, Matrix, apply_matrices, matrices_for, separated_axis
+from autounet.resample import (
+    LOGITS_INTERPOLATION,
+    Interpolation,
+    Matrices,
+    Matrix,
+    apply_matrices,
+    matrices_for,
+    separated_axis,
+)
 
 # Resampled logits held at once; small enough for any laptop, large enough for efficient products.
 _SLAB_BYTES = 64 * 2**20
 
 
-def export_label(logits: Array, properties: CaseProperties, plan: Plan) -> Array:
+def export_label(
+    logits: Array, properties: CaseProperties, plan: Plan, interpolation: Interpolation = LOGITS_INTERPOLATION
+) -> Array:
     """The label map of a case in its raw frame.
 
     Args:
         logits: `(K, Z, Y, X)` float32 on the prepared grid.
         properties: How the case was prepared.
         plan: Labels and axis order.
+        interpolation: From the network's grid to the case's; of order 0 or 1.
 
     Returns:
         `(Z, Y, X)`, uint8 or uint16, as the raw image lies.
     """
     cropped: Shape3 = properties.crop.shape  # type: ignore[assignment]
-    # nnU-Net's rule for probabilities: linear, and slices of an anisotropic grid are taken as they are.
-    separated = separated_axis(properties.target_spacing_mm, properties.spacing_mm)
-    matrices = matrices_for(logits.shape[1:], cropped, order=LINEAR, separated=separated)
+    separated = separated_axis(properties.target_spacing_mm, properties.spacing_mm, interpolation)
+    order, across_order = interpolation.order, interpolation.order_across
+    matrices = matrices_for(logits.shape[1:], cropped, order=order, separated=separated, order_across=across_order)
     label = resampled_segmentation(logits, cropped, matrices, plan.labels)
     return restore_label(label, properties, plan)
 

@@ -63,7 +63,7 @@ class Predictor:
             model: The folder with `fold_0` and so on.
             folds: Which folds; all that are finished by default.
             device: Where to predict.
-            precision: Number format; by default the one that the device is fast in.
+            precision: Number format; by default as in training, or the one that the device is fast in.
             mirror: Predict every mirror image too, and average.
 
         Raises:
@@ -98,7 +98,7 @@ class Predictor:
         window = SlidingWindow(
             tile=patch,
             mirror_axes=mirrors.axes if mirror else (),
-            precision=precision or choose_precision("auto", device),
+            precision=precision or choose_precision(record.config.precision, device),
             batch_size=max(1, int(budget // np.prod(patch))),
             swap_axis=mirrors.swap_axis,
             swapped_channels=swapped_channels(record.plan.labels, mirrors.pairs),
@@ -121,7 +121,8 @@ class Predictor:
         if num_broken:
             raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
         prepared = prepare_case(image, None, self.plan, self.configuration)
-        return export_label(self.logits(prepared.image), prepared.properties, self.plan)
+        interpolation = self.configuration.resampling.logits
+        return export_label(self.logits(prepared.image), prepared.properties, self.plan, interpolation)
 
     def logits(self, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits `(K, Z, Y, X)` of a prepared image `(C, Z, Y, X)`."""

@@ -3,18 +3,27 @@
 results/DATASET/PLANNER__NETWORK__CONFIGURATION/fold_0/
     model.json            the record; written when training starts, marked finished when it ends
     weights.safetensors   the final weights
+    selftest.safetensors  a made-up input and some of its logits, to see that the network computes the same elsewhere
+    checksums.json        sizes and SHA-256 of these files
+
+In a model of two stages, the folder of the first lies inside, as `previous_stage/`.
 """
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import Field
 
 from autounet import __version__
 from autounet.errors import RequestError
 from autounet.laterality import Mirroring, mirroring
+from autounet.models.integrity import RECORD, WEIGHTS, require_intact, write_checksums
+from autounet.models.selftest import SelfTest, write_self_test
+from autounet.models.training_data import TrainingData
 from autounet.networks import NETWORKS
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.plans import Configuration, Plan
@@ -24,13 +33,30 @@ from autounet.training.config import TrainConfig
 from autounet.workspace import Workspace
 
 FoldName = int | Literal["all"]
+PREVIOUS_STAGE = "previous_stage"
+
+
+class Origin(Record):
+    """Where a model comes from that was not trained here.
+
+    Attributes:
+        program: What trained it.
+        trainer: Its trainer's name.
+        checkpoint: The file that was taken over.
+        num_epochs: As far as it had been trained; `None` where nobody knows.
+    """
+
+    program: str
+    trainer: str
+    checkpoint: str
+    num_epochs: int | None = None
 
 
 class ModelRecord(Record):
     """A network trained on one fold.
 
     Attributes:
-        autounet_version: What trained it.
+        autounet_version: What wrote it; likewise PyTorch's and Python's versions.
         plan: The dataset's plan.
         configuration: What was trained; patch, batch and width may have been sized to the time given, and its `time`
             says how.
@@ -40,10 +66,16 @@ class ModelRecord(Record):
         finished: Whether training came to its end.
         stopped_by: Who ended it before its time; its weights are usable all the same. `None` where nobody did.
         validation_dice: Mean foreground Dice on the fold's validation cases.
+        class_dice: The same of each class; `None` for one that no validation case shows.
+        training_data: What it was trained on; `None` where nobody knows.
+        self_test: What came of the stored input.
+        origin: Where it comes from, if it was not trained here.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     autounet_version: str = __version__
+    torch_version: str = Field(default_factory=lambda: str(torch.__version__))
+    python_version: str = Field(default_factory=platform.python_version)
     plan: Plan
     configuration: Configuration
     fold: FoldName
@@ -52,6 +84,10 @@ class ModelRecord(Record):
     finished: bool = False
     stopped_by: str | None = None
     validation_dice: float | None = None
+    class_dice: dict[str, float | None] = Field(default_factory=dict)
+    training_data: TrainingData | None = None
+    self_test: SelfTest | None = None
+    origin: Origin | None = None
 
     @property
     def mirroring(self) -> Mirroring:
@@ -72,12 +108,37 @@ def fold_folder(model: Path, fold: FoldName) -> Path:
 
 def record_path(fold: Path) -> Path:
     """The record of a fold."""
-    return fold / "model.json"
+    return fold / RECORD
 
 
 def save_weights(fold: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write the final weights."""
-    save_tensors(fold / "weights.safetensors", weights, {"format": "autounet"})
+    save_tensors(fold / WEIGHTS, weights, {"format": "autounet"})
+
+
+def seal_fold(fold: Path, record: ModelRecord, network: SegmentationNetwork) -> ModelRecord:
+    """Close a fold whose weights are saved: its self-test, its record, and the checksums of all.
+
+    Args:
+        fold: Its folder.
+        record: What is known of it.
+        network: With the weights that were saved.
+
+    Returns:
+        The record as it was written.
+    """
+    plan, configuration = record.plan, record.configuration
+    was_training, deep_supervision = network.training, network.deep_supervision
+    network.eval()
+    network.deep_supervision = False
+    size, num_inputs = configuration.patch_size, plan.num_inputs(configuration)
+    self_test = write_self_test(fold, network, size, len(plan.channels), num_inputs, plan.labels)
+    network.deep_supervision = deep_supervision
+    network.train(was_training)
+    sealed = record.model_copy(update={"self_test": self_test})
+    sealed.write(record_path(fold))
+    write_checksums(fold)
+    return sealed
 
 
 def build_network(record: ModelRecord) -> SegmentationNetwork:
@@ -91,9 +152,10 @@ def load_network(fold: Path, record: ModelRecord, device: torch.device) -> Segme
     """The trained network of a fold, ready to predict.
 
     Raises:
-        RequestError: The weights are missing, damaged, or of another network.
+        RequestError: A file of the fold is missing, damaged or was changed, or the weights are of another network.
     """
-    path = fold / "weights.safetensors"
+    require_intact(fold)
+    path = fold / WEIGHTS
     weights, _ = load_tensors(path)
     network = build_network(record)
     try:

@@ -1,0 +1,87 @@
+"""nnU-Net's checkpoints, read without running what is in them.
+
+They are pickles. `torch.load(weights_only=True)` builds tensors and plain containers alone; beyond these a checkpoint of
+nnU-Net's holds NumPy scalars, in the curves of its log, which are allowed too.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.dtypes import Float32DType, Float64DType, Int32DType, Int64DType
+from pydantic import ConfigDict
+from torch import Tensor
+
+from autounet.errors import RequestError
+from autounet.models.nnunet.schema import Foreign
+
+CHECKPOINT = "checkpoint_final.pth"
+
+# NumPy 1 and 2 call the maker of scalars by different names; a file may come from either.
+_scalar = np.float32(0).__reduce__()[0]
+_ALLOWED: list[Any] = [
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+    (np.dtype, "numpy.dtype"),
+    Float32DType,
+    Float64DType,
+    Int32DType,
+    Int64DType,
+]
+
+
+class InitArguments(Foreign):
+    """What the trainer was made with."""
+
+    configuration: str
+    fold: int | str = 0
+
+
+class Checkpoint(Foreign):
+    """Of a checkpoint, what prediction needs."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+
+    network_weights: dict[str, Tensor]
+    init_args: InitArguments
+    trainer_name: str = "nnUNetTrainer"
+    inference_allowed_mirroring_axes: tuple[int, ...] | None = None
+    current_epoch: int | None = None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        RequestError: It is missing or damaged, is none of nnU-Net's, or holds objects that are not data.
+    """
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RequestError(f"{path} does not exist") from None
+    except pickle.UnpicklingError as error:
+        raise RequestError(_unpickling_message(path, str(error))) from None
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise RequestError(f"{path} is damaged or no checkpoint ({_first_line(error)}). Copy it again.") from None
+    if not isinstance(content, dict) or "network_weights" not in content:
+        raise RequestError(f"{path} is no checkpoint of nnU-Net v2: it holds no 'network_weights'.")
+    return Checkpoint.parse(content, str(path))
+
+
+def _unpickling_message(path: Path, text: str) -> str:
+    if "Unsupported global" in text or "GLOBAL" in text:
+        named = next((word for word in text.replace("`", " ").split() if "." in word and "(" not in word), "code")
+        return (
+            f"{path} holds {named}, which is not data; it is not loaded, because it could run anything. Load it with "
+            "nnU-Net where you trust it, and save it again with the weights as tensors."
+        )
+    return f"{path} is damaged or no checkpoint ({text.splitlines()[0][:120]}). Copy it again."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
