@@ -25,6 +25,8 @@ from autounet.errors import DataError
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
     from autounet.launch.cross_validation import CrossValidation
+    from autounet.models.folder import ModelRecord
+    from autounet.pipeline.models import ModelInfo
 
 T = TypeVar("T")
 
@@ -114,6 +116,50 @@ def cross_validation_table(scores: CrossValidation) -> Table:
     whole = scores.foreground
     table.add_row("foreground", *map(_number, whole.of_folds), _number(whole.mean), _number(whole.spread))
     return table
+
+
+def model_table(info: ModelInfo) -> Table:
+    """What a model folder holds."""
+    record = next(iter(info.folds.values()))
+    plan, configuration, data = record.plan, record.configuration, record.training_data
+    table = Table(title=escape(str(info.model)), title_justify="left", show_header=False)
+    rows = {
+        "dataset": plan.dataset_name,
+        "configuration": f"{configuration.name} of plan {plan.planner}",
+        "channels": ", ".join(f"{channel.name} ({channel.normalization})" for channel in plan.channels),
+        "labels": ", ".join(f"{entry.name} {'+'.join(map(str, entry.values))}" for entry in plan.labels.classes),
+        "files": plan.file_ending,
+        "network": f"{configuration.network.name}, {configuration.network.num_stages} stages",
+        "patch": _product(configuration.patch_size),
+        "spacing": f"{_product(configuration.spacing_mm)} mm",
+    }
+    if data is not None:
+        rows["trained on"] = (
+            f"{data.num_cases} cases, {_product(data.shape.minimum)} to {_product(data.shape.maximum)} voxels of "
+            f"{_product(data.spacing_mm.minimum)} to {_product(data.spacing_mm.maximum)} mm"
+        )
+    if record.origin is not None:
+        rows["imported from"] = f"{record.origin.program}, {record.origin.trainer}, {record.origin.checkpoint}"
+    rows["written by"] = (
+        f"autounet {record.autounet_version}, PyTorch {record.torch_version}, Python {record.python_version}"
+    )
+    rows["size"] = f"{info.num_bytes / 2**20:.1f} MiB, files as they were written"
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    for name, entry in info.folds.items():
+        table.add_row(f"fold {name}", escape(_scores_of(entry)))
+    return table
+
+
+def _scores_of(record: ModelRecord) -> str:
+    if record.validation_dice is None:
+        return "no validation score"
+    classes = ", ".join(f"{name} {_number(dice)}" for name, dice in record.class_dice.items())
+    return f"validation Dice {_number(record.validation_dice)}{f' ({classes})' if classes else ''}"
+
+
+def _product(sizes: Iterable[float]) -> str:
+    return " x ".join(f"{size:g}" for size in sizes)
 
 
 def problems_table(error: DataError) -> Table:

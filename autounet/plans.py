@@ -21,8 +21,8 @@ from autounet.records import SCHEMA_VERSION, Record, nearest
 from autounet.resample import IMAGE_INTERPOLATION, LOGITS_INTERPOLATION, Interpolation
 
 NormalizationName = Literal["ct", "zscore", "nonorm", "rescale_to_0_1", "rgb_to_0_1"]
-# What is done to the grid of a raw image first: nothing, its voxel size is taken for 1 mm whatever the file says, or its
-# axes are turned until they run to the right, to the front and up (RAS).
+# What is done to the grid of a raw image first: nothing, its voxel size is taken for 1 mm whatever the file says, or
+# its axes are turned until they run to the right, to the front and up (RAS).
 GridRule = Literal["as_stored", "unit_spacing", "ras"]
 
 

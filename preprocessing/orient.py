@@ -22,7 +22,7 @@ class Turn(Record):
     def apply(self, array: Array) -> Array:
         """`(C, Z, Y, X)` in the new axes, a view."""
         ordered = array.transpose(0, *(axis + 1 for axis in self.order))
-        return np.flip(ordered, [axis + 1 for axis in self.mirrored])
+        return np.flip(ordered, tuple(axis + 1 for axis in self.mirrored))
 
     def undo(self, label: Array) -> Array:
         """`(Z, Y, X)` in the old axes again, a view."""

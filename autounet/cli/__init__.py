@@ -6,13 +6,14 @@ import sys
 from typing import Any, NoReturn
 
 # Importing a module of verbs adds them, in this order.
-from autounet.cli import planning, previewing, training, prediction  # noqa: F401 # isort: skip
+from autounet.cli import planning, previewing, training, prediction, models  # noqa: F401 # isort: skip
 from autounet.cli.app import app
 from autounet.cli.arguments import spread
 from autounet.cli.datasets import dataset_app
 from autounet.errors import AutounetError, DataError
 
 app.add_typer(dataset_app)
+app.add_typer(models.model_app)
 
 
 def main() -> NoReturn:

@@ -19,6 +19,7 @@ _LIST_OPTIONS = {
     "plan": {"-c", "--configuration", "--patch", "--spacing"},
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
     "predict": {"-f", "--fold"},
+    "import_nnunet": {"-f", "--fold"},
     "dataset create": {"--channel", "--label"},
 }
 

@@ -21,7 +21,7 @@ from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_v
 from autounet.losses.deep_supervision import DeepSupervision
 from autounet.losses.options import build_loss
 from autounet.losses.segmentation import SegmentationLoss
-from autounet.models.folder import ModelRecord, build_network, record_path, save_weights
+from autounet.models.folder import ModelRecord, build_network, record_path, save_weights, seal_fold
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.networks.layout import set_layout
 from autounet.parallel import available_cpus, available_memory_bytes
@@ -80,15 +80,19 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
         return None
     save_weights(run.folder, outcome.weights)
     if outcome.stopped is not None:
-        record.model_copy(update={"stopped_by": outcome.stopped}).write(record_path(run.folder))
+        seal_fold(run.folder, record.model_copy(update={"stopped_by": outcome.stopped}))
         return None
     network.load_state_dict(outcome.weights)
     network.deep_supervision = False
     final_cases = [run.cases[name] for name in validation.final_cases]
     summary = validate_fold(predictor, final_cases, run.folder / "validation", reporter)
-    finished = record.model_copy(update={"finished": True, "validation_dice": summary.foreground_dice})
-    finished.write(record_path(run.folder))
+    scores = {"validation_dice": summary.foreground_dice, "class_dice": _class_dice(summary)}
+    seal_fold(run.folder, record.model_copy(update={"finished": True, **scores}))
     return summary
+
+
+def _class_dice(summary: Summary) -> dict[str, float | None]:
+    return {name: mean.dice for name, mean in summary.class_means.items()}
 
 
 def _precision(run: FoldRun, reporter: Reporter) -> Precision:

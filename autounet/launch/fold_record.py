@@ -7,6 +7,7 @@ from autounet.laterality import Mirroring, is_one_sided
 from autounet.launch.fold_run import FoldRun
 from autounet.launch.timing import with_time
 from autounet.models.folder import ModelRecord
+from autounet.models.training_data import TrainingData
 from autounet.progress import Reporter
 from autounet.training.config import TrainConfig
 from autounet.training.precision import Precision
@@ -31,6 +32,7 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
         fold=run.fold,
         mirror_axes=augmentation.mirror_axes,
         config=config,
+        training_data=TrainingData.of([run.store.record(name).properties for name in run.split.train], run.plan),
     )
 
 

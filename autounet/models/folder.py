@@ -116,26 +116,19 @@ def save_weights(fold: Path, weights: dict[str, torch.Tensor]) -> None:
     save_tensors(fold / WEIGHTS, weights, {"format": "autounet"})
 
 
-def seal_fold(fold: Path, record: ModelRecord, network: SegmentationNetwork) -> ModelRecord:
+def seal_fold(fold: Path, record: ModelRecord) -> ModelRecord:
     """Close a fold whose weights are saved: its self-test, its record, and the checksums of all.
 
     Args:
         fold: Its folder.
         record: What is known of it.
-        network: With the weights that were saved.
 
     Returns:
         The record as it was written.
     """
-    plan, configuration = record.plan, record.configuration
-    was_training, deep_supervision = network.training, network.deep_supervision
-    network.eval()
-    network.deep_supervision = False
-    size, num_inputs = configuration.patch_size, plan.num_inputs(configuration)
-    self_test = write_self_test(fold, network, size, len(plan.channels), num_inputs, plan.labels)
-    network.deep_supervision = deep_supervision
-    network.train(was_training)
-    sealed = record.model_copy(update={"self_test": self_test})
+    # From the file, so that the test is of what was stored.
+    network = _stored_network(fold, record)
+    sealed = record.model_copy(update={"self_test": write_self_test(fold, network, record.plan, record.configuration)})
     sealed.write(record_path(fold))
     write_checksums(fold)
     return sealed
@@ -155,6 +148,10 @@ def load_network(fold: Path, record: ModelRecord, device: torch.device) -> Segme
         RequestError: A file of the fold is missing, damaged or was changed, or the weights are of another network.
     """
     require_intact(fold)
+    return _stored_network(fold, record).to(device)
+
+
+def _stored_network(fold: Path, record: ModelRecord) -> SegmentationNetwork:
     path = fold / WEIGHTS
     weights, _ = load_tensors(path)
     network = build_network(record)
@@ -162,7 +159,7 @@ def load_network(fold: Path, record: ModelRecord, device: torch.device) -> Segme
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise RequestError(f"{path} does not belong to the network in {record_path(fold)}: {error}") from None
-    return network.to(device).eval()
+    return network.eval()
 
 
 def finished_folds(model: Path) -> dict[str, ModelRecord]:
@@ -172,6 +169,19 @@ def finished_folds(model: Path) -> dict[str, ModelRecord]:
         record = ModelRecord.read(path)
         if record.finished or record.stopped_by is not None:
             folds[str(record.fold)] = record
+    return folds
+
+
+def trained_folds(model: Path) -> dict[str, ModelRecord]:
+    """The same where there must be one.
+
+    Raises:
+        RequestError: There is none.
+    """
+    folds = finished_folds(model)
+    if not folds:
+        there = "" if model.exists() else ": there is no such folder"
+        raise RequestError(f"{model} holds no trained fold (fold_*/model.json){there}. Name a model folder.")
     return folds
 
 

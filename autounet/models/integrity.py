@@ -30,7 +30,9 @@ class Checksums(Record):
 
 def write_checksums(fold: Path) -> None:
     """Note the files of a fold as they are now."""
-    files = {name: FileState(num_bytes=(fold / name).stat().st_size, sha256=_sha256(fold / name)) for name in FOLD_FILES}
+    files = {
+        name: FileState(num_bytes=(fold / name).stat().st_size, sha256=_sha256(fold / name)) for name in FOLD_FILES
+    }
     Checksums(files=files).write(fold / CHECKSUMS)
 
 

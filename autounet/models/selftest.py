@@ -18,6 +18,7 @@ from autounet.errors import RequestError
 from autounet.labels import LabelSchema
 from autounet.models.integrity import SELF_TEST
 from autounet.networks.blocks import SegmentationNetwork
+from autounet.plans import Configuration, Plan
 from autounet.records import Record
 from autounet.training.checkpoint import load_tensors, save_tensors
 
@@ -73,26 +74,22 @@ class SelfTestResult:
         return f"{verdict}: logits differ by {self.deviation:.2g} of their spread ({self.tolerance:g} allowed); {label}"
 
 
-def write_self_test(
-    fold: Path, network: SegmentationNetwork, patch: tuple[int, ...], num_image_channels: int, num_inputs: int, labels: LabelSchema
-) -> SelfTest:
+def write_self_test(fold: Path, network: SegmentationNetwork, plan: Plan, configuration: Configuration) -> SelfTest:
     """Make up an input, predict it, and store both.
 
     Args:
         fold: Where to store.
         network: As it will predict.
-        patch: Patch size of its configuration.
-        num_image_channels: The further inputs are masks of an earlier stage.
-        num_inputs: All inputs.
-        labels: What its outputs mean.
+        plan: The dataset's.
+        configuration: What the network was trained as.
     """
-    image = _made_up(num_inputs, num_image_channels, _size(network, patch))
+    image = _made_up(plan.num_inputs(configuration), len(plan.channels), _size(network, configuration.patch_size))
     logits = _logits(network, image)
     sample = _sample(logits)
     save_tensors(fold / SELF_TEST, {"image": image, "logits": sample}, {"format": "autounet self-test"})
     flat = logits.flatten(1)
     return SelfTest(
-        label_sha256=_label_digest(logits, labels),
+        label_sha256=_label_digest(logits, plan.labels),
         logits_mean=tuple(flat.mean(1).tolist()),
         logits_std=tuple(flat.std(1).tolist()),
     )
@@ -146,7 +143,8 @@ def _made_up(num_inputs: int, num_image_channels: int, size: tuple[int, ...]) ->
 def _logits(network: SegmentationNetwork, image: Tensor) -> Tensor:
     """`(K, *size)` on the CPU, float32."""
     device = next(network.parameters()).device
-    return network(image[None].to(device))[0][0].float().cpu()
+    logits: Tensor = network(image[None].to(device))[0][0]
+    return logits.float().cpu()
 
 
 def _sample(logits: Tensor) -> Tensor:

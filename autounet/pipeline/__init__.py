@@ -5,13 +5,15 @@ plan_and_preprocess -> train -> predict -> evaluate
 
 from autounet.pipeline.checking import check
 from autounet.pipeline.evaluation import evaluate
-from autounet.pipeline.planning import Planned, existing_plan, plan, planned_seconds
+from autounet.pipeline.models import ModelInfo, import_nnunet, model_info, pack, self_test_model, unpack
+from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan, planned_seconds
 from autounet.pipeline.prediction import Predicted, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
 from autounet.pipeline.previewing import Previewed, preview
 from autounet.pipeline.training import Trained, folds_to_train, train
 
 __all__ = [
+    "ModelInfo",
     "Planned",
     "Predicted",
     "Preprocessed",
@@ -21,11 +23,17 @@ __all__ = [
     "evaluate",
     "existing_plan",
     "folds_to_train",
+    "import_nnunet",
+    "import_plan",
+    "model_info",
+    "pack",
     "plan",
     "plan_and_preprocess",
     "planned_seconds",
     "predict",
     "preprocess",
     "preview",
+    "self_test_model",
     "train",
+    "unpack",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autounet.data.dataset import RawDataset
 from autounet.data.fold_planning import SplitRequest, plan_splits
 from autounet.data.fold_summary import PlannedSplits
+from autounet.errors import Problem
 from autounet.fingerprint import Fingerprint, case_traits, known_fingerprint, take_fingerprint
 from autounet.launch.plan_files import must_prepare, read_plan, without_own, write_plan
 from autounet.launch.planning import make_plan
@@ -78,13 +80,46 @@ def plan(
     PLANNERS.find(planner)
     raw, problems = RawDataset.scan(raw_folder(workspace, dataset))
     folder = workspace.preprocessed / raw.description.name
-    fingerprint = known_fingerprint(folder / "fingerprint.json", raw) if not problems else None
-    if fingerprint is None:
-        fingerprint = take_fingerprint(raw, jobs=jobs or available_cpus(), reporter=reporter, known_problems=problems)
+    fingerprint = _measured(raw, problems, folder, jobs, reporter)
     request = without_own(request or PlanRequest(), plan_path(folder, planner))
     made = make_plan(planner, fingerprint, raw.description, request, max_seconds, device=device, reporter=reporter)
     # The splits are read before anything is written: a splits file of the user's own may be wrong.
     splits = plan_splits(folder, raw, case_traits(fingerprint), folds, reporter)
+    fingerprint.write(folder / "fingerprint.json")
+    made, path = write_plan(made, folder, reporter)
+    return _planned(raw, fingerprint, made, path, splits)
+
+
+def import_plan(
+    workspace: Workspace,
+    dataset: str,
+    plans: Path,
+    *,
+    name: str,
+    jobs: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Planned:
+    """Check and measure a raw dataset, and take over nnU-Net's plan of it, to train by.
+
+    Args:
+        workspace: Where things are.
+        dataset: `4`, `004` or `Dataset004_Hippocampus`.
+        plans: nnU-Net's `plans.json`.
+        name: What the plan is to be called, as a planner is.
+        jobs: Worker processes; one a processor by default.
+        reporter: Shows the progress.
+
+    Raises:
+        RequestError: There is no such dataset, or something of the plan cannot be mapped exactly.
+        DataError: The data have problems, all of them listed.
+    """
+    from autounet.models.nnunet.plans import training_plan
+
+    raw, problems = RawDataset.scan(raw_folder(workspace, dataset))
+    folder = workspace.preprocessed / raw.description.name
+    made = training_plan(plans, raw.description, name)
+    fingerprint = _measured(raw, problems, folder, jobs, reporter)
+    splits = plan_splits(folder, raw, case_traits(fingerprint), None, reporter)
     fingerprint.write(folder / "fingerprint.json")
     made, path = write_plan(made, folder, reporter)
     return _planned(raw, fingerprint, made, path, splits)
@@ -114,6 +149,16 @@ def planned_seconds(workspace: Workspace, dataset: str, configuration: str, plan
     folder = workspace.preprocessed / workspace.find_dataset(dataset)
     time = read_plan(folder, planner, dataset).configuration(configuration).time
     return None if time is None else time.max_seconds
+
+
+def _measured(
+    raw: RawDataset, problems: Sequence[Problem], folder: Path, jobs: int | None, reporter: Reporter
+) -> Fingerprint:
+    """The fingerprint that is there, or a new one."""
+    fingerprint = known_fingerprint(folder / "fingerprint.json", raw) if not problems else None
+    if fingerprint is not None:
+        return fingerprint
+    return take_fingerprint(raw, jobs=jobs or available_cpus(), reporter=reporter, known_problems=problems)
 
 
 def _planned(

@@ -1,1 +1,1 @@
-"""nnU-Net v2's trained models and plans, taken over: what can be mapped exactly is, all else is refused with a reason."""
+"""nnU-Net v2's trained models and plans: what can be mapped exactly is taken over, all else refused with a reason."""

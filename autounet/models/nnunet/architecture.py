@@ -81,7 +81,9 @@ def _require_units(arguments: NetworkArguments, dims: int, source: str) -> None:
     )
     failed = [what for holds, what in demands if not holds]
     if failed:
-        raise RequestError(f"{source}: this network cannot be imported: {'; '.join(failed)}. Predict with nnU-Net itself.")
+        raise RequestError(
+            f"{source}: this network cannot be imported: {'; '.join(failed)}. Predict with nnU-Net itself."
+        )
 
 
 def _numbers(value: int | Sequence[int], count: int) -> list[int]:

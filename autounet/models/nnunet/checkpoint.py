@@ -1,7 +1,7 @@
 """nnU-Net's checkpoints, read without running what is in them.
 
-They are pickles. `torch.load(weights_only=True)` builds tensors and plain containers alone; beyond these a checkpoint of
-nnU-Net's holds NumPy scalars, in the curves of its log, which are allowed too.
+They are pickles. `torch.load(weights_only=True)` builds tensors and plain containers alone; beyond these a checkpoint
+of nnU-Net's holds NumPy scalars, in the curves of its log, which are allowed too.
 """
 
 from __future__ import annotations

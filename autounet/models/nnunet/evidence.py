@@ -37,7 +37,9 @@ def known_scores(fold: Path, labels: LabelSchema) -> tuple[float | None, dict[st
         return None, {}
     summary = _Summary.parse(read_json(path), str(path))
     # Keys are label values, or tuples of them for regions.
-    keys = {entry.name: str(entry.values[0]) if len(entry.values) == 1 else str(entry.values) for entry in labels.classes}
+    keys = {
+        entry.name: str(entry.values[0]) if len(entry.values) == 1 else str(entry.values) for entry in labels.classes
+    }
     classes = {name: _known(summary.mean[key].dice) for name, key in keys.items() if key in summary.mean}
     return _known(summary.foreground_mean.dice), classes
 

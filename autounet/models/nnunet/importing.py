@@ -119,7 +119,9 @@ def _import_fold(
     configuration = plan.configuration(name)
     mirrors = checkpoint.inference_allowed_mirroring_axes or ()
     if any(axis not in range(configuration.num_spatial_dims) for axis in mirrors):
-        raise RequestError(f"{path}: mirrors along the axes {mirrors}, but the network has {configuration.num_spatial_dims}")
+        raise RequestError(
+            f"{path}: mirrors along the axes {mirrors}, but the network has {configuration.num_spatial_dims}"
+        )
     dice, of_classes = known_scores(folder / f"fold_{fold}", plan.labels)
     epochs = checkpoint.current_epoch
     record = ModelRecord(
@@ -138,11 +140,9 @@ def _import_fold(
     with torch.device("meta"):
         shapes = build_network(record)
     weights = converted_weights(checkpoint.network_weights, configuration.network, shapes, str(path))
-    network = build_network(record)
-    network.load_state_dict(weights)
     target = fold_folder(model, fold)
     save_weights(target, weights)
-    return seal_fold(target, record, network)
+    return seal_fold(target, record)
 
 
 def _require_model_folder(folder: Path) -> None:
@@ -156,14 +156,15 @@ def _require_model_folder(folder: Path) -> None:
     beside = folder.parent if (folder.parent / "plans.json").is_file() else None
     hint = f" Did you mean {beside}, with --fold {folder.name.removeprefix('fold_')}?" if beside else hint
     raise RequestError(
-        f"{folder / missing[0]} is missing: this is no trained model of nnU-Net v2, TRAINER__PLANS__CONFIGURATION.{hint}"
+        f"{folder / missing[0]} is missing: this is no folder TRAINER__PLANS__CONFIGURATION of nnU-Net v2.{hint}"
     )
 
 
 def _checkpoints(request: ImportRequest) -> dict[FoldName, Path]:
     """The checkpoint of each fold."""
     found = {
-        path.parent.name.removeprefix("fold_"): path for path in sorted(request.folder.glob(f"fold_*/{request.checkpoint}"))
+        path.parent.name.removeprefix("fold_"): path
+        for path in sorted(request.folder.glob(f"fold_*/{request.checkpoint}"))
     }
     chosen: Sequence[str] = request.folds or list(found)
     missing = [name for name in chosen if name not in found]
@@ -171,8 +172,8 @@ def _checkpoints(request: ImportRequest) -> dict[FoldName, Path]:
         others = sorted({path.name for path in request.folder.glob("fold_*/*.pth")})
         hint = f" Checkpoints there: {', '.join(others)} (--checkpoint)." if others else ""
         raise RequestError(
-            f"{request.folder} has no {request.checkpoint} of fold {', '.join(missing) or '0 or any other'}; folds that "
-            f"have one: {', '.join(found) or 'none'}.{hint}"
+            f"{request.folder} has no {request.checkpoint} of fold {', '.join(missing) or '0 or any other'}; folds "
+            f"that have one: {', '.join(found) or 'none'}.{hint}"
         )
     return {int(name) if name.isdigit() else "all": found[name] for name in chosen}
 
@@ -185,6 +186,6 @@ def _first_stage_folder(folder: Path, configuration: str) -> Path:
         if (beside / "plans.json").is_file():
             return beside
     raise RequestError(
-        f"{folder} is the second stage of a cascade, whose first, '{configuration}', is not beside it. Put nnU-Net's folder "
-        f"TRAINER__PLANS__{configuration} there, under the same trainer and plans."
+        f"{folder} is the second stage of a cascade, whose first, '{configuration}', is not beside it. Put nnU-Net's "
+        f"folder TRAINER__PLANS__{configuration} there, under the same trainer and plans."
     )

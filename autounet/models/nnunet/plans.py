@@ -93,6 +93,25 @@ def imported_plan(
     )
 
 
+def training_plan(source: Path, description: DatasetDescription, planner: str) -> Plan:
+    """All configurations of nnU-Net's plan, to train by on a dataset.
+
+    Args:
+        source: The file `plans.json`.
+        description: Of the raw dataset, which need not be the one that was planned for.
+        planner: What the plan is to be called.
+
+    Raises:
+        RequestError: Something of it cannot be mapped exactly.
+    """
+    theirs = NnUNetPlans.load(source)
+    plan = imported_plan(theirs, description, list(theirs.configurations), planner, source)
+    for name in plan.configurations:
+        require_usual_labels(theirs.configuration(name, str(source)), f"{source}: configuration '{name}'")
+    updates = {"dataset_name": description.name, "partially_annotated": description.is_partially_annotated}
+    return plan.model_copy(update=updates)
+
+
 def _with_earlier_stages(theirs: NnUNetPlans, names: Sequence[str], source: Path) -> list[str]:
     wanted: list[str] = []
     waiting = list(names)
@@ -117,8 +136,8 @@ def _labels(labels: LabelSchema, entries: dict[str, NnUNetConfiguration], source
         return labels
     if labels.output_values != tuple(range(labels.num_classes + 1)):
         raise RequestError(
-            f"{beside}: the label values {list(labels.output_values)} are not consecutive, but nnU-Net writes the numbers "
-            "of its outputs. Renumber them in dataset.json as they were in training."
+            f"{beside}: the label values {list(labels.output_values)} are not consecutive, but nnU-Net writes the "
+            "numbers of its outputs. Renumber them in dataset.json as they were in training."
         )
     return labels.model_copy(update={"classes": tuple(sorted(labels.classes, key=lambda entry: entry.values))})
 
@@ -209,7 +228,9 @@ def require_usual_labels(entry: NnUNetConfiguration, where: str) -> None:
     place = f"{where}: resampling_fn_seg"
     found = _interpolation(entry.resampling_fn_seg, entry.resampling_fn_seg_kwargs, place)
     if found not in (LABEL_INTERPOLATION, None) or entry.resampling_fn_seg == _TORCH_RESAMPLING:
-        raise RequestError(f"{place}: label maps are resampled linearly (order 1, order_z 0) here, not as this plan has it")
+        raise RequestError(
+            f"{place}: label maps are resampled linearly (order 1, order_z 0) here, not as this plan has it"
+        )
 
 
 def _interpolation(function: str, arguments: ResamplingArguments, place: str) -> Interpolation | None:

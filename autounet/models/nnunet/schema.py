@@ -1,8 +1,8 @@
 """nnU-Net v2's own files as it writes them, `plans.json` and the parameters of its networks, typed.
 
-Facts: nnU-Net v2.8.1, `plans_handler.py`, `default_experiment_planner.py`; dynamic-network-architectures 0.4.4. Keys that
-prediction does not depend on are passed over; an unknown argument of a network or of resampling is refused, as nobody
-knows what it changes.
+Facts: nnU-Net v2.8.1, `plans_handler.py`, `default_experiment_planner.py`; dynamic-network-architectures 0.4.4. Keys
+that prediction does not depend on are passed over; an unknown argument of a network or of resampling is refused, as
+nobody knows what it changes.
 """
 
 from __future__ import annotations
@@ -191,7 +191,9 @@ class NnUNetPlans(Foreign):
         while wanted is not None:
             if wanted not in self.configurations or len(entries) > _LONGEST_CHAIN:
                 known = ", ".join(self.configurations)
-                raise RequestError(f"{source}: configuration '{wanted}' is missing or inherits from itself; there: {known}")
+                raise RequestError(
+                    f"{source}: configuration '{wanted}' is missing or inherits from itself; there: {known}"
+                )
             entries.append(self.configurations[str(wanted)])
             wanted = entries[-1].get("inherits_from")
         whole: dict[str, Any] = {}

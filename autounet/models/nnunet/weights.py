@@ -25,15 +25,27 @@ _Rename = Callable[[re.Match[str], int], str]
 _UNIT = r"(?P<rest>(?:conv|norm)\.(?:weight|bias))"
 _RULES: tuple[tuple[re.Pattern[str], _Rename], ...] = (
     # decoder, alike for both architectures
-    (re.compile(rf"decoder\.stages\.(\d+)\.convs\.(\d+)\.{_UNIT}"), lambda m, top: f"decoder.{top - int(m[1])}.{m[2]}.{m['rest']}"),
+    (
+        re.compile(rf"decoder\.stages\.(\d+)\.convs\.(\d+)\.{_UNIT}"),
+        lambda m, top: f"decoder.{top - int(m[1])}.{m[2]}.{m['rest']}",
+    ),
     (re.compile(r"decoder\.transpconvs\.(\d+)\.(weight|bias)"), lambda m, top: f"up.{top - int(m[1])}.{m[2]}"),
     (re.compile(r"decoder\.seg_layers\.(\d+)\.(weight|bias)"), lambda m, top: f"heads.{top - int(m[1])}.{m[2]}"),
     # plain encoder
-    (re.compile(rf"encoder\.stages\.(\d+)\.0\.convs\.(\d+)\.{_UNIT}"), lambda m, _: f"encoder.{m[1]}.{m[2]}.{m['rest']}"),
+    (
+        re.compile(rf"encoder\.stages\.(\d+)\.0\.convs\.(\d+)\.{_UNIT}"),
+        lambda m, _: f"encoder.{m[1]}.{m[2]}.{m['rest']}",
+    ),
     # residual encoder, whose stem is part of our first stage
     (re.compile(rf"encoder\.stem\.convs\.0\.{_UNIT}"), lambda m, _: f"encoder.0.0.{m['rest']}"),
-    (re.compile(rf"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.{_UNIT}"), lambda m, _: f"{_stage(m[1])}.{m[2]}.first.{m['rest']}"),
-    (re.compile(rf"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.{_UNIT}"), lambda m, _: f"{_stage(m[1])}.{m[2]}.second.{m['rest']}"),
+    (
+        re.compile(rf"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.{_UNIT}"),
+        lambda m, _: f"{_stage(m[1])}.{m[2]}.first.{m['rest']}",
+    ),
+    (
+        re.compile(rf"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.{_UNIT}"),
+        lambda m, _: f"{_stage(m[1])}.{m[2]}.second.{m['rest']}",
+    ),
     (
         re.compile(rf"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.(\d+)\.{_UNIT}"),
         lambda m, _: f"{_stage(m[1])}.{m[2]}.skip.{m[3]}.{m['rest']}",
@@ -88,7 +100,9 @@ def converted_weights(
         )
     broken = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise RequestError(f"{source}: {broken[0]} holds NaN or infinity; the training failed. Take another checkpoint.")
+        raise RequestError(
+            f"{source}: {broken[0]} holds NaN or infinity; the training failed. Take another checkpoint."
+        )
     return {name: found[name] for name in wanted}
 
 

@@ -20,6 +20,7 @@ from autounet.models.folder import (
     model_folder,
     record_path,
     save_weights,
+    seal_fold,
     trained_models,
 )
 from autounet.plans import ChannelPlan, Configuration, IntensityStatistics, NetworkPlan, Plan
@@ -73,7 +74,7 @@ def save(workspace: Workspace, record: ModelRecord, finished: bool = True) -> Pa
     model = model_folder(workspace, record.plan, record.configuration)
     folder = fold_folder(model, record.fold)
     save_weights(folder, dict(build_network(record).state_dict()))
-    record.model_copy(update={"finished": finished}).write(record_path(folder))
+    seal_fold(folder, record.model_copy(update={"finished": finished}))
     return model
 
 
