@@ -63,6 +63,20 @@ SURFACE = {
         "--planner",
         "--workspace",
     },
+    "import_nnunet": {
+        "--output",
+        "--fold",
+        "--checkpoint",
+        "--plans",
+        "--dataset",
+        "--name",
+        "--jobs",
+        "--workspace",
+    },
+    "model info": set(),
+    "model test": {"--device"},
+    "model pack": {"--output", "--overwrite"},
+    "model unpack": {"--output", "--max-gib"},
     "predict": {
         "--input",
         "--output",
@@ -127,8 +141,11 @@ def options_of(command: Any) -> set[str]:
 
 def test_the_surface_is_as_it_was() -> None:
     group: Any = typer.main.get_command(app)
-    commands = {name: command for name, command in group.commands.items() if name != "dataset"}
-    commands |= {f"dataset {name}": command for name, command in group.commands["dataset"].commands.items()}
+    groups = ("dataset", "model")
+    commands = {name: command for name, command in group.commands.items() if name not in groups}
+    commands |= {
+        f"{outer} {name}": command for outer in groups for name, command in group.commands[outer].commands.items()
+    }
     assert {name: options_of(command) for name, command in commands.items()} == SURFACE
 
 

@@ -15,7 +15,7 @@ from autounet.geometry import Geometry, Shape3, Triple
 from autounet.inference.predictor import Predictor
 from autounet.labels import LabelClass, LabelSchema
 from autounet.laterality import Laterality, LateralityMode, mirroring
-from autounet.models.folder import ModelRecord, build_network, fold_folder, record_path, save_weights
+from autounet.models.folder import ModelRecord, build_network, fold_folder, save_weights, seal_fold
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.training.precision import Precision
 
@@ -107,7 +107,7 @@ def save_fold(model: Path, record: ModelRecord, fold: int, finished: bool = True
     network = build_network(record)
     folder = fold_folder(model, fold)
     save_weights(folder, dict(network.state_dict()))
-    record.model_copy(update={"fold": fold, "finished": finished}).write(record_path(folder))
+    seal_fold(folder, record.model_copy(update={"fold": fold, "finished": finished}))
     return network
 
 

@@ -18,7 +18,6 @@ from autounet.models.folder import (
     fold_folder,
     load_network,
     model_folder,
-    record_path,
     save_weights,
     seal_fold,
     trained_models,
@@ -89,6 +88,7 @@ def test_a_network_comes_back_ready_to_predict(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_network(record)
     save_weights(tmp_path, dict(network.state_dict()))
+    seal_fold(tmp_path, record)
     found = load_network(tmp_path, record, CPU)
     assert not found.training
     assert not found.deep_supervision
@@ -151,6 +151,7 @@ def test_several_models_are_listed(tmp_path: Path) -> None:
 def test_damaged_weights_are_named(tmp_path: Path, damage: str) -> None:
     record = record_of()
     save_weights(tmp_path, dict(build_network(record).state_dict()))
+    seal_fold(tmp_path, record)
     path = tmp_path / "weights.safetensors"
     if damage == "removed":
         path.unlink()
@@ -163,6 +164,7 @@ def test_damaged_weights_are_named(tmp_path: Path, damage: str) -> None:
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     record = record_of()
     save_weights(tmp_path, dict(build_network(record).state_dict()))
+    seal_fold(tmp_path, record)
     network = record.configuration.network.model_copy(update={"features": (3, 4)})
     other = record.model_copy(update={"configuration": record.configuration.model_copy(update={"network": network})})
     with pytest.raises(RequestError, match="does not belong to the network"):

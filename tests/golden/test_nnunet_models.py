@@ -1,0 +1,62 @@
+"""Trained models of nnU-Net's, imported: logits and masks are those that nnU-Net 2.8.1 gave (`nnunet_models/make.py`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autounet.data.dataset import find_cases
+from autounet.data.io import label_ending, read_image, read_label
+from autounet.inference.predictor import Predictor
+from autounet.models.folder import PREVIOUS_STAGE, fold_folder, load_network, trained_folds
+from autounet.models.nnunet.importing import ImportRequest, import_model
+
+MODELS = Path(__file__).parent / "nnunet_models"
+CPU = torch.device("cpu")
+SECOND_STAGE = "nnUNetTrainer__nnUNetPlans__3d_cascade_fullres"
+WHOLE = ("anisotropic_ct", "colour_2d", "old_plan_2d", "order_z", "reoriented", "residual_regions")
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every model, in a folder of its name."""
+    folder = tmp_path_factory.mktemp("imported")
+    for name in WHOLE:
+        import_model(ImportRequest(MODELS / name / "model"), folder / name)
+    import_model(ImportRequest(MODELS / "cascade" / SECOND_STAGE), folder / "cascade")
+    return folder
+
+
+@pytest.mark.parametrize("name", [*WHOLE, "cascade"])
+def test_the_logits_of_a_patch_are_nnunets(name: str, imported: Path) -> None:
+    golden = np.load(MODELS / name / "logits.npz")
+    record = next(iter(trained_folds(imported / name).values()))
+    network = load_network(fold_folder(imported / name, record.fold), record, CPU)
+    with torch.inference_mode():
+        found = network(torch.from_numpy(golden["patch"]))[0].numpy()
+    assert np.abs(golden["logits"]).max() > 1
+    np.testing.assert_allclose(found, golden["logits"], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_mask_of_an_image_is_nnunets(name: str, imported: Path) -> None:
+    predictor = Predictor.load(imported / name, device=CPU)
+    plan = predictor.plan
+    (case,) = find_cases(MODELS / name / "images", plan.file_ending, len(plan.channels))
+    expected, _ = read_label(MODELS / name / "masks" / f"case{label_ending(plan.file_ending)}")
+    found = predictor.predict(read_image(case.images, len(plan.channels)))
+    assert found.shape == expected.shape
+    assert len(np.unique(expected)) > 2
+    # Weights are random, so many voxels are nearly a draw, which nnU-Net's half precision may turn.
+    assert np.mean(found == expected) > 0.995
+
+
+def test_both_stages_of_a_cascade_are_imported(imported: Path) -> None:
+    (second,) = trained_folds(imported / "cascade").values()
+    (first,) = trained_folds(imported / "cascade" / PREVIOUS_STAGE).values()
+    assert second.configuration.previous_stage == first.configuration.name == "3d_lowres"
+    assert second.plan.num_inputs(second.configuration) == 3
+    assert second.plan.labels.class_names == ("a", "b"), "by value: the order of the inputs"
