@@ -1,6 +1,6 @@
 """The Python interface: predict arrays and files in a program of one's own.
 
-    from autounet import Predictor
+from autounet import Predictor
 """
 
 from __future__ import annotations
