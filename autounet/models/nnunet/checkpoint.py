@@ -7,6 +7,7 @@ of nnU-Net's holds NumPy scalars, in the curves of its log, which are allowed to
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ _ALLOWED: list[Any] = [
     Int32DType,
     Int64DType,
 ]
+
+
+# How PyTorch names what it does not build.
+_FOREIGN = re.compile(r"GLOBAL `?([\w.]+)")
 
 
 class InitArguments(Foreign):
@@ -74,10 +79,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _unpickling_message(path: Path, text: str) -> str:
-    if "Unsupported global" in text or "GLOBAL" in text:
-        named = next((word for word in text.replace("`", " ").split() if "." in word and "(" not in word), "code")
+    named = _FOREIGN.search(text)
+    if named:
         return (
-            f"{path} holds {named}, which is not data; it is not loaded, because it could run anything. Load it with "
+            f"{path} holds {named[1]}, which is not data; it is not loaded, because it could run anything. Load it with "
             "nnU-Net where you trust it, and save it again with the weights as tensors."
         )
     return f"{path} is damaged or no checkpoint ({text.splitlines()[0][:120]}). Copy it again."

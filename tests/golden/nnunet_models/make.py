@@ -357,4 +357,3 @@ def cascade() -> None:
 if __name__ == "__main__":
     for make in (anisotropic_ct, residual_regions, old_plan_2d, colour_2d, reoriented, order_z, cascade):
         make()
-        print(make.__name__)
