@@ -50,7 +50,15 @@ GrowthBatch = Annotated[float | None, _by_recipe("--growth-batch", help="1 keeps
 ForegroundShare = Annotated[
     float | None, _by_recipe("--foreground-share", help="Patches of a batch centred on foreground.")
 ]
-AugmentationName = Annotated[str | None, _by_recipe("--augmentation", help="Policy of random changes.")]
+AugmentationName = Annotated[
+    str | None, _by_recipe("--augmentation", help="Random changes: nnunet, da5, light, unet2015 or none.")
+]
+AugmentationBackend = Annotated[
+    str | None,
+    typer.Option(
+        "--augmentation-backend", help="Where they are made: auto, workers (NumPy) or device.", show_default="auto"
+    ),
+]
 Laterality = Annotated[
     str | None,
     typer.Option(

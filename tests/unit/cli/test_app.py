@@ -103,6 +103,7 @@ SURFACE = {
         "--growth-batch",
         "--foreground-share",
         "--augmentation",
+        "--augmentation-backend",
         "--laterality",
         "--loss",
         "--deep-supervision",
