@@ -16,7 +16,11 @@ import autounet
 
 ENVIRONMENT_READERS = {"environ", "environb", "getenv", "getenvb", "expandvars", "expanduser", "home"}
 # The format of dataset.json allows variables inside the paths that it lists.
-MAY_READ_ENVIRONMENT = {"autounet/cli_common.py": None, "autounet/data/dataset.py": {"expandvars"}}
+MAY_READ_ENVIRONMENT = {
+    "autounet/cli/common.py": None,
+    "autounet/cli/training.py": None,
+    "autounet/data/dataset.py": {"expandvars"},
+}
 
 
 def python(*arguments: str, folder: Path) -> str:
