@@ -63,7 +63,7 @@ SHORT: dict[str, Any] = {
 
 @dataclass
 class Clock:
-    """Time that passes when the tests say so: a step takes 50 ms."""
+    """Time that passes when the tests say so: a step takes a sixteenth of a second."""
 
     now: float = 100.0
 
@@ -178,12 +178,12 @@ def log_of(folder: Path) -> list[dict[str, str]]:
 
 @dataclass
 class Timed:
-    """The segmentation loss, whose steps take 50 ms of a clock."""
+    """The segmentation loss, whose steps take a sixteenth of a second of a clock."""
 
     clock: Clock
 
     def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
-        self.clock.now += 0.05
+        self.clock.now += 1 / 16
         return scripted({}).trainer_objective(network, batch)
 
 
@@ -357,17 +357,17 @@ def test_a_run_by_the_clock_ends_in_its_time(store: PreparedStore, tmp_path: Pat
     trainer = trainer_of(store, tmp_path, config, validate=validate, total_seconds=1.0, objective=Timed(clock))
     weights = trainer.run().weights
     assert trainer.progress == 1
-    assert trainer.state.step == 20
-    assert trainer.state.elapsed_seconds == pytest.approx(1.0)
-    assert len(validate.epochs) == 20  # every twentieth of the time, the last at the end
+    assert trainer.state.step == 16
+    assert trainer.state.elapsed_seconds == 1
+    assert len(validate.epochs) == 16  # every twentieth of the time, which is every step; the last at the end
     assert all(value.isfinite().all() for value in weights.values())
 
 
 def test_a_slow_validation_comes_less_often(store: PreparedStore, tmp_path: Path, clock: Clock) -> None:
-    validate = Validate(clock=clock, seconds=0.1)
+    validate = Validate(clock=clock, seconds=0.125)
     config = TrainConfig(**{**SHORT, "max_seconds": 1.5})
     trainer_of(store, tmp_path, config, validate=validate, total_seconds=1.5, objective=Timed(clock)).run()
-    # 0.1 s may be 4 % of what lies between two validations: never again in this run, but at its end.
+    # An eighth of a second may be 4 % of what lies between two validations: never again in this run, but at its end.
     assert len(validate.epochs) == 2
 
 
@@ -375,13 +375,13 @@ def test_time_spent_on_validation_does_not_weigh_in_the_average(
     store: PreparedStore, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainConfig(**{**SHORT, "max_seconds": 1.0, "growth": ()})
-    validate = Validate(clock=clock, seconds=0.4)
+    validate = Validate(clock=clock, seconds=0.375)
     trainer = trainer_of(store, tmp_path, config, validate=validate, total_seconds=1.0, objective=Timed(clock))
     moved: list[float] = []
     monkeypatch.setattr(trainer.average, "update", moved.append)
     trainer.run()
-    assert sum(moved) == pytest.approx(0.6)
-    assert trainer.state.elapsed_seconds == pytest.approx(1.4)  # the last validation comes on top
+    assert sum(moved) == 10 / 16
+    assert trainer.state.elapsed_seconds == 1.375  # the last validation comes on top
 
 
 def test_a_run_by_the_clock_goes_on_where_it_stood(store: PreparedStore, tmp_path: Path, clock: Clock) -> None:
@@ -392,10 +392,10 @@ def test_a_run_by_the_clock_goes_on_where_it_stood(store: PreparedStore, tmp_pat
     clock.now += 1000
     resumed = trainer_of(store, tmp_path, config, total_seconds=1.0, objective=Timed(clock))
     resumed.resume()
-    assert resumed.progress == pytest.approx(0.2)  # the checkpoint before the fifth validation, a step ago
+    assert resumed.progress == 0.25  # the checkpoint before the fifth validation, a step ago
     resumed.run()
-    assert resumed.state.step == 20
-    assert clock.now == pytest.approx(100 + 0.25 + 1000 + 0.8)
+    assert resumed.state.step == 16
+    assert clock.now == 100 + 5 / 16 + 1000 + 12 / 16
 
 
 def test_a_checkpoint_that_is_missing_or_of_another_network_is_named(store: PreparedStore, tmp_path: Path) -> None:
@@ -578,12 +578,12 @@ def test_a_longer_run_by_the_clock_takes_the_time_given_to_it(
 ) -> None:
     config = TrainConfig(**{**SHORT, "max_seconds": 0.5, "growth": ()})
     trainer_of(store, tmp_path, config, total_seconds=0.5, objective=Timed(clock)).run()
-    trainer = trainer_of(store, tmp_path, config, total_seconds=0.7, objective=Timed(clock))
+    trainer = trainer_of(store, tmp_path, config, total_seconds=0.75, objective=Timed(clock))
     trainer.extend()
-    assert trainer.progress == trainer.state.entered == pytest.approx(0.5 / 1.2)
+    assert trainer.progress == trainer.state.entered == 0.4
     trainer.run()
-    assert trainer.state.elapsed_seconds == pytest.approx(1.2)
-    assert trainer.state.step == 24
+    assert trainer.state.elapsed_seconds == 1.25
+    assert trainer.state.step == 20
 
 
 def test_a_checkpoint_holds_the_generators_state(store: PreparedStore, tmp_path: Path) -> None:
