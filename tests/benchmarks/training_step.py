@@ -72,7 +72,7 @@ print(json.dumps({"seconds": seconds[1:], "waited": waited / sum(seconds), "patc
 """
 
 NNUNET = """
-import json, sys, time
+import json, multiprocessing, os, sys, time
 from pathlib import Path
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -81,6 +81,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 if __name__ == "__main__":
     folder, steps = Path(sys.argv[1]), int(sys.argv[2])
     plans, dataset = load_json(str(folder / "nnUNetPlans.json")), load_json(str(folder / "dataset.json"))
+    plans["continue_training"] = False
     trainer = nnUNetTrainer(plans, "3d_fullres", 0, dataset, device=torch.device("cpu"))
     trainer.initialize()
     trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
@@ -92,8 +93,9 @@ if __name__ == "__main__":
         seconds.append(time.perf_counter() - start)
     print(json.dumps({"seconds": seconds[1:], "patch": trainer.configuration_manager.patch_size,
                       "batch": trainer.configuration_manager.batch_size}), flush=True)
-    import os
-    os._exit(0)  # its worker processes would be waited for
+    for child in multiprocessing.active_children():
+        child.kill()  # they would be waited for
+    os._exit(0)
 """
 
 
