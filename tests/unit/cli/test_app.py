@@ -117,6 +117,7 @@ SURFACE = {
         "--growth-batch",
         "--foreground-share",
         "--augmentation",
+        "--augmentation-backend",
         "--laterality",
         "--loss",
         "--deep-supervision",
