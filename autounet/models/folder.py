@@ -90,6 +90,11 @@ class ModelRecord(Record):
     origin: Origin | None = None
 
     @property
+    def is_closed(self) -> bool:
+        """Whether its training ended, so that it has weights and checksums."""
+        return self.finished or self.stopped_by is not None
+
+    @property
     def mirroring(self) -> Mirroring:
         """How training mirrored patches, so that prediction does the same."""
         dims = self.configuration.num_spatial_dims
@@ -167,7 +172,7 @@ def finished_folds(model: Path) -> dict[str, ModelRecord]:
     folds = {}
     for path in sorted(model.glob("fold_*/model.json")):
         record = ModelRecord.read(path)
-        if record.finished or record.stopped_by is not None:
+        if record.is_closed:
             folds[str(record.fold)] = record
     return folds
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from autounet.errors import RequestError
 from autounet.models.folder import FoldName, ModelRecord, fold_folder, record_path
+from autounet.models.integrity import require_intact
 from autounet.plans import Configuration
 from autounet.training.checkpoint import load_tensors, without_prefix
 from autounet.training.ports import Ports
@@ -68,6 +69,8 @@ def read_starting_point(path: Path, fold: FoldName) -> StartingPoint:
         raise RequestError(f"{file} holds no weights. --from takes {_FORMS}.")
     beside = record_path(file.parent)
     record = ModelRecord.read(beside) if beside.exists() else None
+    if record is not None and record.is_closed:
+        require_intact(file.parent)
     ports = Ports.of(record.plan, record.configuration) if record else None
     return StartingPoint(Source(str(file), weights, ports), record)
 

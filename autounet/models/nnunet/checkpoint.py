@@ -21,6 +21,7 @@ from autounet.errors import RequestError
 from autounet.models.nnunet.schema import Foreign
 
 CHECKPOINT = "checkpoint_final.pth"
+_OLDEST_TORCH = "2.6"  # earlier ones take no names with what is allowed
 
 # NumPy 1 and 2 call the maker of scalars by different names; a file may come from either.
 _scalar = np.float32(0).__reduce__()[0]
@@ -64,6 +65,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         RequestError: It is missing or damaged, is none of nnU-Net's, or holds objects that are not data.
     """
+    if torch.__version__ < _OLDEST_TORCH:
+        raise RequestError(f"importing needs PyTorch {_OLDEST_TORCH} or newer, this is {torch.__version__}. Update it.")
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -82,8 +85,8 @@ def _unpickling_message(path: Path, text: str) -> str:
     named = _FOREIGN.search(text)
     if named:
         return (
-            f"{path} holds {named[1]}, which is not data; it is not loaded, because it could run anything. Load it with "
-            "nnU-Net where you trust it, and save it again with the weights as tensors."
+            f"{path} holds {named[1]}, which is not data; it is not loaded, because it could run anything. Load it "
+            "with nnU-Net where you trust it, and save it again with the weights as tensors."
         )
     return f"{path} is damaged or no checkpoint ({text.splitlines()[0][:120]}). Copy it again."
 

@@ -8,6 +8,7 @@ nnU-Net leaves it, `images/`, `masks/` by `nnUNetPredictor`, and `logits.npz`: a
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -16,10 +17,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -114,21 +111,28 @@ def dataset(num_channels: int, labels: dict[str, Any], ending: str, order: list[
     return {**content, "regions_class_order": order} if order else content
 
 
+def nnunet(module: str, name: str) -> Any:
+    """Something of nnU-Net's, which the environment of this package lacks."""
+    return getattr(importlib.import_module(f"nnunetv2.{module}"), name)
+
+
 def build(their_plans: Any, their_dataset: Any, name: str) -> torch.nn.Module:
-    manager = PlansManager(their_plans)
+    manager = nnunet("utilities.plans_handling.plans_handler", "PlansManager")(their_plans)
+    num_inputs = nnunet("utilities.label_handling.label_handling", "determine_num_input_channels")
     entry = manager.get_configuration(name)
-    network = get_network_from_plans(
+    network: torch.nn.Module = nnunet("utilities.get_network_from_plans", "get_network_from_plans")(
         entry.network_arch_class_name,
         entry.network_arch_init_kwargs,
         entry.network_arch_init_kwargs_req_import,
-        determine_num_input_channels(manager, entry, their_dataset),
+        num_inputs(manager, entry, their_dataset),
         manager.get_label_manager(their_dataset).num_segmentation_heads,
         deep_supervision=False,
     )
     with torch.no_grad():
         for parameter in network.parameters():  # norms and biases too, which begin as ones and zeros
             parameter.add_(0.3 * torch.randn(parameter.shape))
-    return network.eval()
+    network.eval()
+    return network
 
 
 def write_model(
@@ -210,7 +214,8 @@ def write_images(
 
 
 def predict(folder: Path, model: Path, ending: str, folds: tuple[Any, ...] = (0,)) -> None:
-    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False, perform_everything_on_device=False)
+    predictor_class = nnunet("inference.predict_from_raw_data", "nnUNetPredictor")
+    predictor = predictor_class(device=torch.device("cpu"), allow_tqdm=False, perform_everything_on_device=False)
     predictor.initialize_from_trained_model_folder(str(model), use_folds=folds)
     images = [[str(path) for path in sorted((folder / "images").iterdir())]]
     (folder / "masks").mkdir()

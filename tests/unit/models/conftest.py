@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from autounet.models.folder import ModelRecord, build_network, fold_folder, save_weights, seal_fold
+from autounet.models.folder import FoldName, ModelRecord, build_network, fold_folder, save_weights, seal_fold
 from autounet.plans import Plan
 from autounet.training.config import TrainConfig
 
@@ -19,11 +19,12 @@ def model(tmp_path: Path, make_plan: Callable[..., Plan]) -> Path:
     plan = make_plan()
     folder = tmp_path / "model"
     torch.manual_seed(0)
-    for name in (0, "all"):
+    names: tuple[FoldName, ...] = (0, "all")
+    for name in names:
         record = ModelRecord(
             plan=plan,
             configuration=plan.configuration("3d_fullres"),
-            fold=name,  # type: ignore[arg-type]
+            fold=name,
             mirror_axes=(),
             config=TrainConfig(),
             finished=True,
