@@ -16,7 +16,13 @@ from autounet.preprocessing.crop import mark_outside
 from autounet.preprocessing.normalize import normalize
 from autounet.preprocessing.orient import Turn, turn_to_ras
 from autounet.records import Record
-from autounet.resample import IMAGE_INTERPOLATION, resample_image, resample_label
+from autounet.resample import (
+    IMAGE_INTERPOLATION,
+    LOGITS_INTERPOLATION,
+    Interpolation,
+    resample_image,
+    resample_label,
+)
 
 
 class CaseProperties(Record):
@@ -28,6 +34,7 @@ class CaseProperties(Record):
         shape_before_crop: Shape as it came.
         crop: The box kept.
         shape: Shape after resampling.
+        way_back: How logits are interpolated to the shape before resampling.
         turn: What brought the raw axes into a known order; `None` where they were left as stored.
     """
 
@@ -36,6 +43,7 @@ class CaseProperties(Record):
     shape_before_crop: Shape3
     crop: Box
     shape: Shape3
+    way_back: Interpolation = LOGITS_INTERPOLATION
     turn: Turn | None = None
 
 
@@ -92,6 +100,7 @@ def prepare_case(image: Image, label: Array | None, plan: Plan, configuration: C
         shape_before_crop=array.shape[1:],
         crop=box,
         shape=shape,
+        way_back=configuration.resampling.logits,
         turn=turn,
     )
     return PreparedCase(

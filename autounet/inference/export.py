@@ -13,8 +13,6 @@ from autounet.labels import LabelSchema
 from autounet.plans import Plan
 from autounet.preprocessing.case import CaseProperties, restore_label
 from autounet.resample import (
-    LOGITS_INTERPOLATION,
-    Interpolation,
     Matrices,
     Matrix,
     apply_matrices,
@@ -26,23 +24,21 @@ from autounet.resample import (
 _SLAB_BYTES = 64 * 2**20
 
 
-def export_label(
-    logits: Array, properties: CaseProperties, plan: Plan, interpolation: Interpolation = LOGITS_INTERPOLATION
-) -> Array:
+def export_label(logits: Array, properties: CaseProperties, plan: Plan) -> Array:
     """The label map of a case in its raw frame.
 
     Args:
         logits: `(K, Z, Y, X)` float32 on the prepared grid.
         properties: How the case was prepared.
         plan: Labels and axis order.
-        interpolation: From the network's grid to the case's; of order 0 or 1.
 
     Returns:
         `(Z, Y, X)`, uint8 or uint16, as the raw image lies.
     """
     cropped: Shape3 = properties.crop.shape  # type: ignore[assignment]
-    separated = separated_axis(properties.target_spacing_mm, properties.spacing_mm, interpolation)
-    order, across_order = interpolation.order, interpolation.order_across
+    back = properties.way_back
+    separated = separated_axis(properties.target_spacing_mm, properties.spacing_mm, back)
+    order, across_order = back.order, back.order_across
     matrices = matrices_for(logits.shape[1:], cropped, order=order, separated=separated, order_across=across_order)
     label = resampled_segmentation(logits, cropped, matrices, plan.labels)
     return restore_label(label, properties, plan)

@@ -121,8 +121,7 @@ class Predictor:
         if num_broken:
             raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
         prepared = prepare_case(image, None, self.plan, self.configuration)
-        interpolation = self.configuration.resampling.logits
-        return export_label(self.logits(prepared.image), prepared.properties, self.plan, interpolation)
+        return export_label(self.logits(prepared.image), prepared.properties, self.plan)
 
     def logits(self, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits `(K, Z, Y, X)` of a prepared image `(C, Z, Y, X)`."""

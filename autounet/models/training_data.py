@@ -28,7 +28,7 @@ class Spread(Record):
 
 
 class TrainingData(Record):
-    """The cases that a fold was trained on.
+    """The cases that a fold was trained on; of an imported model, all of its dataset.
 
     Attributes:
         num_cases: How many they were.
