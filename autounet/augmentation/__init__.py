@@ -1,19 +1,20 @@
-"""Augmentation policies by name: each makes a transform of whole batches for a patch size."""
+"""Augmentation: policies by name, as data; their parameters drawn apart from applied; two backends that apply them."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from autounet.registry import Registry
 
 if TYPE_CHECKING:
-    from autounet.augmentation.policies import Augmentation
+    from autounet.augmentation.policies import Policy
 
-POLICIES: Registry["Callable[..., Augmentation]"] = Registry(
+POLICIES: Registry["Policy"] = Registry(
     "autounet.augmentation",
     "augmentation policy",
     {
-        "nnunet": "autounet.augmentation.policies:nnunet_policy",
-        "light": "autounet.augmentation.policies:light_policy",
-        "none": "autounet.augmentation.policies:no_policy",
+        "nnunet": "autounet.augmentation.policies:NNUNET",
+        "da5": "autounet.augmentation.policies:DA5",
+        "light": "autounet.augmentation.policies:LIGHT",
+        "unet2015": "autounet.augmentation.policies:UNET2015",
+        "none": "autounet.augmentation.policies:NONE",
     },
 )

@@ -1,241 +1,118 @@
-"""Augmentation policies: which random changes, how often, how strong; carried out by batchgenerators.
+"""Augmentation policies: which random changes, how often, how strong; as data.
 
-Every policy is a function from the patch and the channels to an `Augmentation`. Probabilities and ranges of the
-`nnunet` policy are nnU-Net v2's (`nnUNetTrainer.get_training_transforms`).
+What each is for, where its figures come from and where it deviates: `docs/explanation/augmentation.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import copy
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-from batchgenerators.transforms.color_transforms import (
-    BrightnessMultiplicativeTransform,
-    ContrastAugmentationTransform,
-    GammaTransform,
+from autounet.augmentation.elastic import Elastic
+from autounet.augmentation.intensity import (
+    Brightness,
+    BrightnessShift,
+    Contrast,
+    Gamma,
+    GaussianNoise,
+    IntensityTransform,
+    OneOf,
 )
-from batchgenerators.transforms.noise_transforms import GaussianBlurTransform, GaussianNoiseTransform
-from batchgenerators.transforms.resample_transforms import SimulateLowResolutionTransform
-from batchgenerators.transforms.spatial_transforms import SpatialTransform
+from autounet.augmentation.local import (
+    BlankRectangles,
+    BrightnessGradient,
+    GaussianBlur,
+    LocalGamma,
+    LowResolution,
+    MedianFilter,
+    Sharpening,
+)
+from autounet.augmentation.spatial import Spatial
 
-from autounet.augmentation.mirrors import draw_mirrors, mirrored
-from autounet.geometry import Array
-from autounet.labels import OUTSIDE
-from autounet.laterality import Mirroring
-
-# A patch this many times longer than its first axis is augmented slice by slice: turning it about the other axes
-# would mix voxels of very different sizes.
-ANISOTROPIC_PATCH = 3.0
-_ELONGATED_2D_PATCH = 1.5
-_ROTATION_3D = np.deg2rad(30)
-_ROTATION_ELONGATED_2D = np.deg2rad(15)
-_SCALE = (0.7, 1.4)
-_NO_ROTATION = (0.0, 0.0)
+STILL = Spatial()
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """Random changes of a batch.
+class Policy:
+    """Random changes of a patch, in this order.
 
-    batchgenerators draws from the global generators of NumPy and of Python; the caller seeds both for every batch.
+    Mirrors are carried out together with `spatial`. Every change of value treats both directions of an axis alike, so
+    that it is the same whether an image is mirrored before or after.
 
     Attributes:
-        patch_size: Size of the patches that come out.
-        initial_patch_size: Size of the patches that go in, large enough that turning them leaves no empty corners.
-        mirroring: Which spatial axes are mirrored, and which labels change places then.
-        spatial: Changes of place, image and label together; the identity crops the centre.
-        intensity: Changes of value.
-        slice_wise: Whether `spatial` works on slices, all of a patch alike.
-        masked_channels: Channels that stay zero outside the body.
+        spatial: Changes of place, image and label together.
+        intensity: Changes of value, image alone.
+        mirrors: Whether each axis is mirrored with probability 1/2.
     """
 
-    patch_size: tuple[int, ...]
-    initial_patch_size: tuple[int, ...]
-    mirroring: Mirroring
-    spatial: SpatialTransform
-    intensity: tuple[Any, ...]
-    slice_wise: bool
-    masked_channels: tuple[int, ...]
-
-    def __call__(self, image: Array, label: Array) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
-        """Change a batch.
-
-        Args:
-            image: `(B, C, *initial_patch_size)` float32.
-            label: `(B, 1, *initial_patch_size)`, -1 outside the body.
-
-        Returns:
-            The image `(B, C, *patch_size)` float32 and the label `(B, *patch_size)` int16, never negative.
-        """
-        depth = image.shape[2]
-        if self.slice_wise:
-            image, label = _slices_to_channels(image), _slices_to_channels(label)
-        batch = self.spatial(data=image, seg=label.astype(np.float32))
-        if self.slice_wise:
-            batch = {key: _channels_to_slices(array, depth) for key, array in batch.items()}
-        for transform in self.intensity:
-            batch = transform(**batch)
-        image, label = batch["data"], batch["seg"][:, 0].astype(np.int16)
-        image, label = mirrored(image, label, draw_mirrors(len(image), self.mirroring.axes), self.mirroring)
-        for channel in self.masked_channels:
-            image[:, channel][label == OUTSIDE] = 0
-        return np.ascontiguousarray(image, dtype=np.float32), np.maximum(label, 0)
-
-    @property
-    def mirror_axes(self) -> tuple[int, ...]:
-        """Spatial axes that are mirrored; mirroring at prediction may use the same."""
-        return self.mirroring.axes
-
-    def with_mirroring(self, mirroring: Mirroring) -> Augmentation:
-        """The same changes with these mirrors.
-
-        Where left and right are to be told apart, patches are not turned about in their plane: half a turn together
-        with a flip of the other axis is a flip of left and right, with the labels left as they were.
-        """
-        spatial, plane = self.spatial, range(1 if self.slice_wise else 0, len(self.patch_size))
-        if mirroring.side_axis in plane:
-            spatial = copy(spatial)
-            for name in ("angle_x", "angle_y", "angle_z"):
-                low, high = getattr(spatial, name)
-                setattr(spatial, name, (max(low, -_ROTATION_3D), min(high, _ROTATION_3D)))
-        return replace(self, spatial=spatial, mirroring=mirroring)
+    spatial: Spatial = STILL
+    intensity: tuple[IntensityTransform, ...] = ()
+    mirrors: bool = True
 
 
-def nnunet_policy(patch_size: Sequence[int], masked_channels: Sequence[int]) -> Augmentation:
-    """nnU-Net v2's default: rotation, scaling, noise, blur, brightness, contrast, low resolution, gamma, mirrors.
+_GAMMA = (0.7, 1.5)
 
-    Deviation: labels are interpolated to the nearest voxel, not by the largest of their interpolated indicators,
-    which costs one interpolation a class.
-    """
-    ignore_axes = (0,) if _is_slice_wise(patch_size) else None
-    intensity = (
-        GaussianNoiseTransform(noise_variance=(0, 0.1), p_per_sample=0.1),
-        GaussianBlurTransform((0.5, 1.0), different_sigma_per_channel=True, p_per_sample=0.2, p_per_channel=0.5),
-        BrightnessMultiplicativeTransform(multiplier_range=(0.75, 1.25), p_per_sample=0.15),
-        ContrastAugmentationTransform(p_per_sample=0.15),
-        SimulateLowResolutionTransform(
-            zoom_range=(0.5, 1),
-            per_channel=True,
-            p_per_channel=0.5,
-            order_downsample=0,
-            order_upsample=1,
-            p_per_sample=0.25,
-            ignore_axes=ignore_axes,
+# nnU-Net v2's default (`nnUNetTrainer.get_training_transforms`).
+NNUNET = Policy(
+    spatial=Spatial(p_rotation=0.2, p_scaling=0.2, scale=(0.7, 1.4)),
+    intensity=(
+        GaussianNoise(p=0.1, sigma=(0, 0.1)),
+        GaussianBlur(p=0.2, sigma=(0.5, 1.0), p_channel=0.5),
+        Brightness(p=0.15, factor=(0.75, 1.25)),
+        Contrast(p=0.15, factor=(0.75, 1.25)),
+        LowResolution(p=0.25, zoom=(0.5, 1), p_channel=0.5),
+        Gamma(p=0.1, exponent=_GAMMA, inverted=True),
+        Gamma(p=0.3, exponent=_GAMMA),
+    ),
+)
+
+# nnU-Net v2's stronger variant (`nnUNetTrainerDA5`).
+DA5 = Policy(
+    spatial=Spatial(
+        p_rotation=0.4,
+        p_rotation_axis=0.5,
+        p_scaling=0.2,
+        scale=(0.7, 1.43),
+        scale_axes="each",
+        p_quarter_turn=0.5,
+        p_transpose=0.5,
+        margin=0.7,
+    ),
+    intensity=(
+        OneOf((MedianFilter(p=0.2, size=(2, 7), p_channel=0.5), GaussianBlur(p=0.2, sigma=(0.3, 1.5), p_channel=0.5))),
+        GaussianNoise(p=0.1, sigma=(0, 0.1)),
+        BrightnessShift(p=0.1, sigma=0.5, p_channel=0.5),
+        OneOf(
+            (
+                Contrast(p=0.2, factor=(0.5, 2), p_channel=0.5),
+                Contrast(p=0.2, factor=(0.5, 2), p_channel=0.5, keep_range=False),
+            )
         ),
-        GammaTransform((0.7, 1.5), True, True, retain_stats=True, p_per_sample=0.1),
-        GammaTransform((0.7, 1.5), False, True, retain_stats=True, p_per_sample=0.3),
-    )
-    return _augmentation(patch_size, masked_channels, intensity, spatial_probability=0.2)
+        LowResolution(p=0.15, zoom=(0.25, 1), p_channel=0.5),
+        Gamma(p=0.1, exponent=_GAMMA, inverted=True),
+        Gamma(p=0.1, exponent=_GAMMA, inverted=True),
+        BlankRectangles(p=0.4, count=(1, 4), size=(1 / 10, 1 / 3), p_channel=0.5),
+        BrightnessGradient(p=0.3, strength=(1, 5), p_channel=0.5),
+        LocalGamma(p=0.3, below=(0.01, 0.8), above=(1.5, 4), p_channel=0.5),
+        Sharpening(p=0.2, strength=(0.1, 1), p_channel=0.5),
+    ),
+)
 
+# For short runs on few cores: the cheap changes of nnU-Net's list; blur and low resolution left out.
+LIGHT = Policy(
+    spatial=Spatial(p_rotation=0.2, p_scaling=0.2, scale=(0.7, 1.4), scale_law="about_one"),
+    intensity=(
+        GaussianNoise(p=0.1, sigma=(0, 0.1)),
+        Brightness(p=0.15, factor=(0.75, 1.25)),
+        Contrast(p=0.15, factor=(0.75, 1.25)),
+        Gamma(p=0.3, exponent=_GAMMA),
+    ),
+)
 
-def light_policy(patch_size: Sequence[int], masked_channels: Sequence[int]) -> Augmentation:
-    """For short runs on few cores: the cheap changes of nnU-Net's list; blur and low resolution left out."""
-    intensity = (
-        GaussianNoiseTransform(noise_variance=(0, 0.1), p_per_sample=0.1),
-        BrightnessMultiplicativeTransform(multiplier_range=(0.75, 1.25), p_per_sample=0.15),
-        ContrastAugmentationTransform(p_per_sample=0.15),
-        GammaTransform((0.7, 1.5), False, True, retain_stats=True, p_per_sample=0.3),
-    )
-    return _augmentation(patch_size, masked_channels, intensity, spatial_probability=0.2)
+# U-Net (Ronneberger et al., 2015), section 3.1. Figures are given there for the deformation alone; the rest is ours.
+UNET2015 = Policy(
+    spatial=Spatial(p_rotation=1.0, shift=0.1, elastic=Elastic(p=1.0, num_nodes=3, sigma=10.0), margin=1.0),
+    intensity=(Brightness(p=1.0, factor=(0.75, 1.25)), BrightnessShift(p=1.0, sigma=0.1)),
+    mirrors=False,
+)
 
-
-def no_policy(patch_size: Sequence[int], masked_channels: Sequence[int]) -> Augmentation:
-    """No change at all; no mirrors either."""
-    size = tuple(patch_size)
-    return Augmentation(
-        size, size, Mirroring(axes=()), _spatial(size, _NO_ROTATION, 0.0), (), False, tuple(masked_channels)
-    )
-
-
-def initial_patch_size(patch_size: Sequence[int], rotations: Sequence[float]) -> tuple[int, ...]:
-    """Size of the region to cut so that a turned and shrunk patch is still filled.
-
-    nnU-Net's `get_patch_size`: the largest extent over turns about each single axis, divided by 0.85, truncated.
-
-    Args:
-        patch_size: `(Z, Y, X)` or `(Y, X)`.
-        rotations: Largest angle about each axis in radians; one number for 2D.
-    """
-    size = np.array(patch_size, dtype=float)
-    largest = size.copy()
-    for axis, angle in enumerate(rotations):
-        turn = _rotation_matrix(len(size), axis, min(angle, np.pi / 2))
-        largest = np.maximum(largest, np.abs(turn @ size))
-    return tuple(int(edge) for edge in largest / 0.85)
-
-
-def _rotation_matrix(num_dims: int, axis: int, angle: float) -> npt.NDArray[np.float64]:
-    # Cyclic in 3D, so that each axis is the one that grows in one of the three turns.
-    first, second = (0, 1) if num_dims == 2 else ((axis + 1) % 3, (axis + 2) % 3)
-    matrix = np.eye(num_dims)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    matrix[[first, first, second, second], [first, second, first, second]] = [cosine, sine, -sine, cosine]
-    return matrix
-
-
-def _is_slice_wise(patch_size: Sequence[int]) -> bool:
-    return len(patch_size) == 3 and max(patch_size) / patch_size[0] > ANISOTROPIC_PATCH
-
-
-def _augmentation(
-    patch_size: Sequence[int],
-    masked_channels: Sequence[int],
-    intensity: tuple[Any, ...],
-    spatial_probability: float,
-) -> Augmentation:
-    size = tuple(patch_size)
-    slice_wise = _is_slice_wise(size)
-    plane = size[1:] if slice_wise else size
-    if len(plane) == 3:
-        angle = _ROTATION_3D
-        initial = initial_patch_size(plane, [angle] * 3)
-    else:
-        elongated = not slice_wise and max(plane) / min(plane) > _ELONGATED_2D_PATCH
-        angle = _ROTATION_ELONGATED_2D if elongated else np.pi
-        initial = initial_patch_size(plane, [angle])
-    return Augmentation(
-        patch_size=size,
-        initial_patch_size=(size[0], *initial) if slice_wise else initial,
-        mirroring=Mirroring(axes=tuple(range(len(size)))),
-        spatial=_spatial(plane, (-angle, angle), spatial_probability),
-        intensity=intensity,
-        slice_wise=slice_wise,
-        masked_channels=tuple(masked_channels),
-    )
-
-
-def _spatial(size: tuple[int, ...], angles: tuple[float, float], probability: float) -> SpatialTransform:
-    return SpatialTransform(
-        size,
-        patch_center_dist_from_border=None,
-        do_elastic_deform=False,
-        do_rotation=probability > 0,
-        angle_x=angles,
-        angle_y=angles,
-        angle_z=angles,
-        p_rot_per_sample=probability,
-        do_scale=probability > 0,
-        scale=_SCALE,
-        p_scale_per_sample=probability,
-        border_mode_data="constant",
-        border_cval_data=0,
-        order_data=1,
-        border_mode_seg="constant",
-        border_cval_seg=OUTSIDE,
-        order_seg=0,
-        random_crop=False,
-    )
-
-
-def _slices_to_channels(array: Array) -> Array:
-    batch, channels, depth, height, width = array.shape
-    return array.reshape(batch, channels * depth, height, width)
-
-
-def _channels_to_slices(array: Array, depth: int) -> Array:
-    batch, channels, height, width = array.shape
-    return array.reshape(batch, channels // depth, depth, height, width)
+NONE = Policy(mirrors=False)

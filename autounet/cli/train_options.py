@@ -9,18 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-
-def _by_recipe(name: str, *, help: str) -> Any:
-    return typer.Option(name, help=help, show_default="by recipe")
+_BY_RECIPE = "by recipe"
 
 
-NumEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Length of the run.", show_default="1000")]
-StepsPerEpoch = Annotated[
-    int | None, typer.Option("--steps-per-epoch", min=1, help="Steps between validations.", show_default="250")
-]
-NumSteps = Annotated[
-    int | None, typer.Option("--steps", min=1, help="Length of the run, instead of epochs.", show_default=False)
-]
+def _choice(*names: str, help: str, default: str = _BY_RECIPE, min: int | None = None) -> Any:
+    return typer.Option(*names, help=help, show_default=default, min=min, rich_help_panel="How to train")
+
+
+# How long; these stand with the command's own options.
 MaxTime = Annotated[
     str | None,
     typer.Option(
@@ -29,52 +25,56 @@ MaxTime = Annotated[
         show_default="the plan's, if it was made for a time",
     ),
 ]
-Patience = Annotated[
-    int | None,
-    typer.Option("--patience", min=1, help="End after so many validations without a better one.", show_default="never"),
+NumEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Length of the run.", show_default="1000")]
+NumSteps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Length of the run, instead of epochs.", show_default=False)
 ]
-Optimizer = Annotated[str | None, _by_recipe("--optimizer", help="sgd, adamw or muon.")]
-LearningRate = Annotated[float | None, _by_recipe("--learning-rate", help="At its peak.")]
-Momentum = Annotated[float | None, _by_recipe("--momentum", help="Of SGD and Muon.")]
-WeightDecay = Annotated[float | None, _by_recipe("--weight-decay", help="On all parameters.")]
-Schedule = Annotated[str | None, _by_recipe("--schedule", help="poly, cosine, or constant with a cool-down.")]
-Warmup = Annotated[float | None, _by_recipe("--warmup", help="Share of the run over which the rate rises.")]
-Cooldown = Annotated[float | None, _by_recipe("--cooldown", help="Share over which a constant rate falls at the end.")]
-GradientClip = Annotated[float | None, _by_recipe("--gradient-clip", help="Largest norm of the gradient.")]
-EmaShare = Annotated[float | None, _by_recipe("--ema-share", help="Average weights over this share of the run; 0: no.")]
+
+Optimizer = Annotated[str | None, _choice("--optimizer", help="sgd, adamw or muon.")]
+LearningRate = Annotated[float | None, _choice("--learning-rate", help="At its peak.")]
+Momentum = Annotated[float | None, _choice("--momentum", help="Of SGD and Muon.")]
+WeightDecay = Annotated[float | None, _choice("--weight-decay", help="On all parameters.")]
+Schedule = Annotated[str | None, _choice("--schedule", help="poly, cosine, or constant with a cool-down.")]
+Warmup = Annotated[float | None, _choice("--warmup", help="Share of the run over which the rate rises.")]
+Cooldown = Annotated[
+    float | None, _choice("--cooldown", help="Share over which a constant rate falls at the end.", default="0.3")
+]
+GradientClip = Annotated[float | None, _choice("--gradient-clip", help="Largest norm of the gradient.", default="12")]
+EmaShare = Annotated[float | None, _choice("--ema-share", help="Average weights over this share of the run; 0: no.")]
 Growth = Annotated[
-    str | None,
-    _by_recipe("--growth", help="Smaller patches first: END:FACTOR,..., as 0.5:0.5,0.75:0.75, or none."),
+    str | None, _choice("--growth", help="Smaller patches first: END:FACTOR,..., as 0.5:0.5,0.75:0.75, or none.")
 ]
-GrowthBatch = Annotated[float | None, _by_recipe("--growth-batch", help="1 keeps a step's voxels while patches grow.")]
-ForegroundShare = Annotated[
-    float | None, _by_recipe("--foreground-share", help="Patches of a batch centred on foreground.")
+GrowthBatch = Annotated[float | None, _choice("--growth-batch", help="1 keeps a step's voxels while patches grow.")]
+ForegroundShare = Annotated[float | None, _choice("--foreground-share", help="Patches centred on foreground.")]
+AugmentationName = Annotated[
+    str | None, _choice("--augmentation", help="Random changes: nnunet, da5, light, unet2015 or none.")
 ]
-AugmentationName = Annotated[str | None, _by_recipe("--augmentation", help="Policy of random changes.")]
+AugmentationBackend = Annotated[
+    str | None, _choice("--augmentation-backend", help="What makes them: workers or device.", default="auto")
+]
 Laterality = Annotated[
     str | None,
-    typer.Option(
-        "--laterality",
-        help="Mirrors and left and right classes: swap their labels, no_flip, or ignore.",
-        show_default="swap",
-    ),
+    _choice("--laterality", help="Mirrors of left and right classes: swap labels, no_flip, ignore.", default="swap"),
 ]
 Loss = Annotated[
     str | None,
-    typer.Option("--loss", help="Loss, or NAME,key=value,... (docs/reference/losses.md).", show_default="dice_ce"),
+    _choice("--loss", help="Loss, or NAME,key=value,... (docs/reference/losses.md).", default="dice_ce"),
 ]
 DeepSupervision = Annotated[
     bool | None,
-    typer.Option("--deep-supervision/--no-deep-supervision", help="Train coarser outputs too.", show_default="yes"),
+    _choice("--deep-supervision/--no-deep-supervision", help="Train coarser outputs too.", default="yes"),
 ]
-Precision = Annotated[
-    str | None,
-    typer.Option("--precision", help="auto, float32, bfloat16 or float16.", show_default="auto"),
-]
-Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="Use torch.compile.", show_default="no")]
+Precision = Annotated[str | None, _choice("--precision", help="auto, float32, bfloat16 or float16.", default="auto")]
+Compile = Annotated[bool | None, _choice("--compile/--no-compile", help="Use torch.compile.", default="no")]
 Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Of initialisation, sampling, augmentation.", show_default="0")
+    int | None, _choice("--seed", help="Of initialisation, sampling and augmentation.", default="0", min=0)
+]
+StepsPerEpoch = Annotated[
+    int | None, _choice("--steps-per-epoch", help="Steps between validations.", default="250", min=1)
+]
+Patience = Annotated[
+    int | None, _choice("--patience", help="End after so many validations without a better.", default="never", min=1)
 ]
 CheckpointSeconds = Annotated[
-    float | None, typer.Option("--checkpoint-seconds", help="Time between checkpoints.", show_default="60")
+    float | None, _choice("--checkpoint-seconds", help="Time between two checkpoints.", default="60")
 ]

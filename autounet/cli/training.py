@@ -81,6 +81,7 @@ def train(
     growth_batch: fields.GrowthBatch = None,
     foreground_share: fields.ForegroundShare = None,
     augmentation: fields.AugmentationName = None,
+    augmentation_backend: fields.AugmentationBackend = None,
     laterality: fields.Laterality = None,
     loss: fields.Loss = None,
     deep_supervision: fields.DeepSupervision = None,

@@ -8,11 +8,14 @@ import time
 
 import torch
 
+from autounet.allocator import keep_large_blocks
+from autounet.augmentation.backends import choose_backend
+from autounet.augmentation.patches import Augmentation
 from autounet.errors import RequestError
 from autounet.evaluation.summary import Summary
 from autounet.inference.predictor import Predictor
 from autounet.launch.fine_tuning import report_path, start_from
-from autounet.launch.fold_record import augmentation_of, plan_run
+from autounet.launch.fold_record import plan_run
 from autounet.launch.fold_run import FoldRun
 from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
 from autounet.losses.deep_supervision import DeepSupervision
@@ -20,6 +23,7 @@ from autounet.losses.options import build_loss
 from autounet.losses.segmentation import SegmentationLoss
 from autounet.models.folder import ModelRecord, build_network, record_path, save_weights
 from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.layout import set_layout
 from autounet.parallel import available_cpus, available_memory_bytes
 from autounet.progress import SILENT, Reporter, duration
 from autounet.records import parse_json
@@ -29,7 +33,7 @@ from autounet.training.loggers.run_log import RunLog
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision, choose_precision
 from autounet.training.sampling import CaseCache, PatchSampler
-from autounet.training.time_budget import growth_stages
+from autounet.training.time_budget import growth_stages, layout_of
 from autounet.training.trainer import PatchStage, Trainer
 
 # Kept back for storing weights and scores, so that the command ends in time.
@@ -51,6 +55,8 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
     """
     if not run.replicas.is_main:
         reporter = SILENT
+    if run.replicas.device.type == "cpu":
+        keep_large_blocks()
     precision = _precision(run, reporter)
     record = _record(run, precision, reporter)
     torch.manual_seed(record.config.seed)
@@ -58,6 +64,7 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
     is_new = run.mode == "new"
     transferred = start_from(run.start, network, record, reporter) if run.start and is_new else None
     run.replicas.share(network.parameters())
+    set_layout(network, layout_of(record.configuration, run.replicas.device, precision))
     predictor = Predictor.of(record, (network,), device=run.replicas.device, precision=precision)
     validation = plan_validation(run.split.validation, run.store, predictor, record.config.max_seconds)
     trainer = _trainer(run, record, network, predictor, precision, validation, reporter)
@@ -151,7 +158,7 @@ def _trainer(
     return Trainer(
         network,
         SegmentationObjective(DeepSupervision(loss, strides), precision, run.replicas),
-        _stages(run, record, loss),
+        _stages(run, record, loss, reporter),
         config,
         total_seconds=total_seconds,
         validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way),
@@ -179,16 +186,25 @@ def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationP
     return total
 
 
-def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss) -> list[PatchStage]:
+def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss, reporter: Reporter) -> list[PatchStage]:
     """The sizes of patch over the run, the last one the configuration's own."""
     config, configuration = record.config, record.configuration
     cases = CaseCache(run.store, run.split.train, int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY))
-    masked = tuple(index for index, channel in enumerate(record.plan.channels) if channel.use_mask)
     label_maps = loss.label_maps(configuration.spacing_mm)
+    backend = choose_backend(config.augmentation_backend, run.replicas.device.type, label_maps is not None)
+    reporter.say(backend.reason)
     stages = []
     for stage in growth_stages(configuration, config):
-        augmentation = augmentation_of(record.plan, config, stage.patch_size, masked)
-        sampler = PatchSampler(cases, augmentation, stage.batch_size, config.foreground_share, config.seed, label_maps)
+        augmentation = Augmentation.for_plan(record.plan, config.augmentation, config.laterality, stage.patch_size)
+        sampler = PatchSampler(
+            cases,
+            augmentation,
+            stage.batch_size,
+            config.foreground_share,
+            config.seed,
+            label_maps,
+            on_device=backend.on_device,
+        )
         stages.append(PatchStage(stage.end, sampler))
     return stages
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from autounet.augmentation import POLICIES
-from autounet.augmentation.policies import Augmentation
-from autounet.laterality import Mirroring, is_one_sided, mirroring
+from autounet.augmentation.patches import Augmentation
+from autounet.laterality import Mirroring, is_one_sided
 from autounet.launch.fold_run import FoldRun
 from autounet.launch.timing import with_time
 from autounet.models.folder import ModelRecord
-from autounet.plans import Plan
 from autounet.progress import Reporter
 from autounet.training.config import TrainConfig
 from autounet.training.precision import Precision
@@ -25,7 +23,7 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
     reporter.say(configuration.time.summary)
     if config.max_seconds is None:
         reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
-    augmentation = augmentation_of(run.plan, config, configuration.patch_size, ())
+    augmentation = Augmentation.for_plan(run.plan, config.augmentation, config.laterality, configuration.patch_size)
     _tell_sides(augmentation.mirroring, reporter)
     return ModelRecord(
         plan=run.plan,
@@ -46,15 +44,6 @@ def _minding_annotation(run: FoldRun, reporter: Reporter) -> TrainConfig:
         return config
     reporter.say("some cases annotate one of a left and a right class only, so the left-right axis is not mirrored")
     return config.model_copy(update={"laterality": "no_flip"})
-
-
-def augmentation_of(
-    plan: Plan, config: TrainConfig, patch_size: tuple[int, ...], masked_channels: tuple[int, ...]
-) -> Augmentation:
-    """The policy, with mirrors that mind left and right."""
-    augmentation = POLICIES.find(config.augmentation)(patch_size, masked_channels)
-    axes = augmentation.mirror_axes
-    return augmentation.with_mirroring(mirroring(plan.laterality, config.laterality, axes, len(patch_size)))
 
 
 def _tell_sides(mirrors: Mirroring, reporter: Reporter) -> None:

@@ -56,7 +56,7 @@ def with_time(
         num_channels=inputs,
         num_outputs=plan.labels.num_outputs,
         device=device,
-        autocast=precision.autocast(device),
+        precision=precision,
     )
 
     def cost_of(candidate: Configuration) -> TrainingCost:

@@ -8,12 +8,14 @@ from autounet.pipeline.evaluation import evaluate
 from autounet.pipeline.planning import Planned, existing_plan, plan, planned_seconds
 from autounet.pipeline.prediction import Predicted, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
+from autounet.pipeline.previewing import Previewed, preview
 from autounet.pipeline.training import Trained, folds_to_train, train
 
 __all__ = [
     "Planned",
     "Predicted",
     "Preprocessed",
+    "Previewed",
     "Trained",
     "check",
     "evaluate",
@@ -24,5 +26,6 @@ __all__ = [
     "planned_seconds",
     "predict",
     "preprocess",
+    "preview",
     "train",
 ]

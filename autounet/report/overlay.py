@@ -4,59 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR, class_colour
+from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR
 from autounet.evaluation import score_case
 from autounet.geometry import Array, Geometry, Triple, bounding_box
 from autounet.labels import LabelSchema
 from autounet.records import atomic_path
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+from autounet.report.panels import (
+    CHARACTER_INCHES,
+    DPI,
+    FONT_POINTS,
+    MARGIN_INCHES,
+    Panel,
+    draw_panel,
+    legend_handles,
+    write_text,
+)
 
 WIDTH_PIXELS = 1500
-_DPI = 150
-_WIDTH_INCHES = WIDTH_PIXELS / _DPI
-_MARGIN_INCHES = 0.1
+_WIDTH_INCHES = WIDTH_PIXELS / DPI
 _TITLE_INCHES = 0.42
 _SUBTITLE_INCHES = 0.24
 _CAPTION_INCHES = 0.25
 _ROW_INCHES = 0.24
 _MAX_PANEL_INCHES = 6.0
-_FONT_POINTS = 9
-_CHARACTER_INCHES = 0.075  # mean width of a character of the default font at 9 points
-_FILL_OPACITY = 0.45
 # A volume is shown this much wider than its labels, and at least this share of it: close enough to judge small
 # organs, and their surroundings still show.
 _MARGIN_FACTOR = 1.2
 _MIN_SHOWN = 0.5
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """One slice to draw, rows downwards.
-
-    Attributes:
-        caption: What it shows.
-        image: `(H, W)` grey, or `(H, W, 3)` colour in 0 to 1.
-        fill: `(H, W)` label map that is drawn as translucent colour, if any.
-        lines: `(H, W)` label map that is drawn as outlines, if any.
-        size_mm: Height and width.
-    """
-
-    caption: str
-    image: Array
-    fill: Array | None
-    lines: Array | None
-    size_mm: tuple[float, float]
 
 
 def write_overlay(
@@ -125,7 +103,7 @@ def _volume_panels(
     labels: LabelSchema,
     spacing_mm: Triple,
     flips: tuple[bool, bool, bool],
-) -> list[_Panel]:
+) -> list[Panel]:
     """Axial, coronal and sagittal slice; the head is up in the latter two."""
     place = _busiest_place(reference, prediction, labels)
     view = _view(prediction if reference is None else np.maximum(reference, prediction), spacing_mm)
@@ -141,7 +119,7 @@ def _volume_panels(
 
         image = cut(shown)
         panels.append(
-            _Panel(
+            Panel(
                 caption=f"{name} = {place[axis]}",
                 image=image,
                 fill=cut(prediction),
@@ -184,7 +162,7 @@ def _busiest_place(reference: Array | None, prediction: Array, labels: LabelSche
     return place[0], place[1], place[2]
 
 
-def _plane_panels(shown: Array, reference: Array | None, prediction: Array, spacing_mm: Triple) -> list[_Panel]:
+def _plane_panels(shown: Array, reference: Array | None, prediction: Array, spacing_mm: Triple) -> list[Panel]:
     """The image alone, under the reference, and under the prediction."""
     plane = shown[0]
     size_mm = (plane.shape[0] * spacing_mm[1], plane.shape[1] * spacing_mm[2])
@@ -192,7 +170,7 @@ def _plane_panels(shown: Array, reference: Array | None, prediction: Array, spac
     if reference is not None:
         maps.append(("reference", reference[0]))
     maps.append(("prediction", prediction[0]))
-    return [_Panel(caption=name, image=plane, fill=fill, lines=None, size_mm=size_mm) for name, fill in maps]
+    return [Panel(caption=name, image=plane, fill=fill, lines=None, size_mm=size_mm) for name, fill in maps]
 
 
 def _legend_texts(reference: Array | None, prediction: Array, labels: LabelSchema) -> tuple[list[str], float | None]:
@@ -211,42 +189,42 @@ def _legend_texts(reference: Array | None, prediction: Array, labels: LabelSchem
 
 
 def _draw(
-    path: Path, panels: Sequence[_Panel], texts: Sequence[str], labels: LabelSchema, title: str, subtitle: str
+    path: Path, panels: Sequence[Panel], texts: Sequence[str], labels: LabelSchema, title: str, subtitle: str
 ) -> None:
     """Lay out title, panels at one common scale, and legend, from top to bottom."""
     # The figure itself, not pyplot: no global state, no window system, safe in threads.
     from matplotlib.figure import Figure
 
-    gaps = _MARGIN_INCHES * (len(panels) + 1)
+    gaps = MARGIN_INCHES * (len(panels) + 1)
     tallest_mm = max(panel.size_mm[0] for panel in panels)
     inches_per_mm = min(
         (_WIDTH_INCHES - gaps) / sum(panel.size_mm[1] for panel in panels), _MAX_PANEL_INCHES / tallest_mm
     )
-    most_columns = max(1, int(_WIDTH_INCHES / ((max(map(len, texts)) + 6) * _CHARACTER_INCHES)))
+    most_columns = max(1, int(_WIDTH_INCHES / ((max(map(len, texts)) + 6) * CHARACTER_INCHES)))
     num_rows = math.ceil(len(texts) / most_columns)
     below = (num_rows + 0.6) * _ROW_INCHES + _CAPTION_INCHES
     above = _TITLE_INCHES + (_SUBTITLE_INCHES if subtitle else 0)
     height = above + tallest_mm * inches_per_mm + below
-    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=_DPI, facecolor=BACKGROUND_COLOUR)
+    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=DPI, facecolor=BACKGROUND_COLOUR)
 
-    limit = int(_WIDTH_INCHES / (_CHARACTER_INCHES * 1.5))
+    limit = int(_WIDTH_INCHES / (CHARACTER_INCHES * 1.5))
     title = title if len(title) <= limit else title[: limit - 1] + "…"
-    _write_text(figure, _MARGIN_INCHES, height - 0.22, title, points=_FONT_POINTS + 4)
-    _write_text(figure, _MARGIN_INCHES, height - 0.48, subtitle)
-    left = (_WIDTH_INCHES - sum(panel.size_mm[1] for panel in panels) * inches_per_mm - gaps) / 2 + _MARGIN_INCHES
+    write_text(figure, MARGIN_INCHES, height - 0.22, title, points=FONT_POINTS + 4)
+    write_text(figure, MARGIN_INCHES, height - 0.48, subtitle)
+    left = (_WIDTH_INCHES - sum(panel.size_mm[1] for panel in panels) * inches_per_mm - gaps) / 2 + MARGIN_INCHES
     for panel in panels:
         panel_height, panel_width = (size * inches_per_mm for size in panel.size_mm)
         bottom = height - above - panel_height
         inches = np.array([left, bottom, panel_width, panel_height])
         left_, bottom_, width_, height_ = inches / [_WIDTH_INCHES, height, _WIDTH_INCHES, height]
-        _draw_panel(figure.add_axes((left_, bottom_, width_, height_)), panel, labels)
-        _write_text(figure, left + panel_width / 2, bottom - 0.13, panel.caption, centred=True)
-        left += panel_width + _MARGIN_INCHES
+        draw_panel(figure.add_axes((left_, bottom_, width_, height_)), panel, labels)
+        write_text(figure, left + panel_width / 2, bottom - 0.13, panel.caption, centred=True)
+        left += panel_width + MARGIN_INCHES
     figure.legend(
-        handles=_legend_handles(texts),
+        handles=legend_handles(texts),
         loc="lower center",
         ncol=math.ceil(len(texts) / num_rows),
-        fontsize=_FONT_POINTS,
+        fontsize=FONT_POINTS,
         frameon=False,
         labelcolor=TEXT_COLOUR,
         borderaxespad=0.3,
@@ -254,51 +232,3 @@ def _draw(
     )
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", facecolor=BACKGROUND_COLOUR)
-
-
-def _write_text(
-    figure: Figure, left: float, bottom: float, text: str, *, points: int = _FONT_POINTS, centred: bool = False
-) -> None:
-    """Write one line at a place in inches."""
-    width, height = figure.get_size_inches()
-    figure.text(
-        left / width,
-        bottom / height,
-        text,
-        fontsize=points,
-        color=TEXT_COLOUR,
-        ha="center" if centred else "left",
-        va="center",
-        parse_math=False,  # in names of files and cases a dollar sign means itself
-    )
-
-
-def _legend_handles(texts: Sequence[str]) -> list[Artist]:
-    from matplotlib.patches import Patch
-
-    handles = [Patch(facecolor=class_colour(index), label=text) for index, text in enumerate(texts)]
-    return list(handles)
-
-
-def _draw_panel(axes: Axes, panel: _Panel, labels: LabelSchema) -> None:
-    """The image and its labels; one unit of the axes is one voxel, stretched to its size in mm by the axes' box."""
-    from matplotlib.colors import to_rgb
-
-    axes.set_axis_off()
-    axes.imshow(panel.image, cmap="gray", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
-    height, width = panel.image.shape[:2]
-    if panel.fill is not None:
-        colours = np.zeros((height, width, 4))
-        for index in range(labels.num_classes):
-            colours[labels.class_mask(panel.fill, index)] = (*to_rgb(class_colour(index)), _FILL_OPACITY)
-        axes.imshow(colours, aspect="auto", interpolation="nearest")
-    if panel.lines is None:
-        return
-    for index in range(labels.num_classes):
-        mask = labels.class_mask(panel.lines, index)
-        if mask.any():
-            # A rim of background closes the lines of what touches the border.
-            columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
-            axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], colors=[class_colour(index)], linewidths=1.4)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
+from autounet.augmentation.backends import BackendChoice
 from autounet.laterality import LateralityMode
 from autounet.records import Record
 
@@ -43,6 +44,8 @@ class TrainConfig(Record):
         growth_batch: By how much a smaller patch makes up in batch size: 1 keeps the voxels of a step.
         foreground_share: Patches of a batch that are centred on foreground.
         augmentation: Name of the policy.
+        augmentation_backend: What carries it out: `workers` (NumPy, beside the training) or the training `device`
+            (torch); `auto` takes what keeps the bottleneck free.
         laterality: What mirrors do to left and right classes: `swap` their labels along the left-right axis (where the
             plan confirms them, else as `no_flip`), `no_flip` that axis, or `ignore` it as nnU-Net does.
         loss: Of what is minimised, as `NAME` or `NAME,key=value,...`.
@@ -71,6 +74,7 @@ class TrainConfig(Record):
     growth_batch: float = Field(0.0, ge=0)
     foreground_share: float = Field(FOREGROUND_SHARE, ge=0, le=1)
     augmentation: str = "nnunet"
+    augmentation_backend: BackendChoice = "auto"
     laterality: LateralityMode = "swap"
     loss: str = "dice_ce"
     deep_supervision: bool = True

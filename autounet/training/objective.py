@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from autounet.augmentation import device as device_backend
 from autounet.geometry import Array
 from autounet.losses.deep_supervision import DeepSupervision
 from autounet.networks.blocks import SegmentationNetwork
@@ -39,8 +40,8 @@ class SegmentationObjective:
     def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
         """The loss of a batch."""
         device, size = self.replicas.device, len(batch.image)
-        image = self._on_device(batch.image[self.replicas.part(size)])
-        label = self._on_device(batch.label)
+        image, label = self._augmented(batch)
+        image = image[self.replicas.part(size)].to(device, non_blocking=True)
         with self.precision.autocast(device):
             outputs = network(image)
         outputs = self.replicas.gather(outputs, size)
@@ -48,6 +49,14 @@ class SegmentationObjective:
         maps = None if batch.maps is None else self._on_device(batch.maps)
         result: Tensor = self.loss(outputs, label, annotated, maps)
         return result
+
+    def _augmented(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """The label on the device; the image too where it is changed there, all of it, as changes are drawn for all."""
+        label = self._on_device(batch.label)
+        if batch.pending is None:
+            return torch.from_numpy(batch.image), label
+        image, label = device_backend.apply(batch.pending, self._on_device(batch.image), label[:, None])
+        return image, label[:, 0]
 
     def _on_device(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self.replicas.device, non_blocking=True)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import multiprocessing
-import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from autounet.augmentation.policies import Augmentation
+from autounet.augmentation import workers
+from autounet.augmentation.patches import Augmentation, BatchParameters
+from autounet.augmentation.policies import NONE
 from autounet.errors import RunError
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
+from autounet.laterality import Mirroring
 from autounet.losses.label_maps import LabelMaps
 from autounet.preprocessing.store import ClassLocations, PreparedStore
+
+Start = npt.NDArray[np.intp]
+Window = tuple[str, Start]
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,14 @@ class PatchBatch:
         annotated: `(B, num_classes)`, which classes were annotated in the patch's case; `None` where all were, so
             that the usual loss costs no more.
         maps: `(B, M, *patch_size)`, what the loss needs of the label map; `None` where it needs nothing.
+        pending: What is still to be done on the device: `image` and `label` are then regions, -1 outside the body.
     """
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.int16]
     annotated: npt.NDArray[np.bool_] | None = None
     maps: npt.NDArray[np.float32] | None = None
+    pending: BatchParameters | None = None
 
 
 class CaseCache:
@@ -65,6 +72,11 @@ class CaseCache:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to a worker as file names: every worker maps the same pages of memory."""
         return CaseCache, (self._store, self.names, 0)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of every case."""
+        return int(self._images[self.names[0]].shape[0])
 
     def image(self, name: str) -> Any:
         """`(C, Z, Y, X)`, an array or a memory map."""
@@ -101,6 +113,7 @@ class PatchSampler:
         foreground_share: Patches from the end of the batch that are centred on foreground.
         seed: Of the run.
         label_maps: Computes what the loss needs, from the label map as it comes out of augmentation.
+        on_device: Leave the changes to the device that trains; else they are made here. Not with `label_maps`.
     """
 
     cases: CaseCache
@@ -109,48 +122,69 @@ class PatchSampler:
     foreground_share: float
     seed: int
     label_maps: LabelMaps | None = None
+    on_device: bool = False
+
+    def __post_init__(self) -> None:
+        assert not (self.on_device and self.label_maps), "maps follow augmentation"
 
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
-        global_seed, windows = self._windows(step)
-        # batchgenerators draws from both global generators; seeding them here makes batches independent of their order.
-        np.random.seed(global_seed)  # noqa: NPY002
-        random.seed(global_seed)
-        patches = [self._cut(name, start) for name, start in windows]
-        image = np.stack([patch[0] for patch in patches]).astype(np.float32)
-        label = np.stack([patch[1] for patch in patches])
-        annotated = self.cases.annotated([name for name, _ in windows])
-        image, label = self.augmentation(image, label)
-        return PatchBatch(image, label, annotated, None if self.label_maps is None else self.label_maps(label))
+        generator, windows = self._windows(step)
+        return self._cut_batch(windows, self._drawn(self.augmentation, generator, windows))
+
+    def unchanged(self, step: int) -> PatchBatch:
+        """The patches of a step as they were before `batch` changed them."""
+        generator, windows = self._windows(step)
+        still = replace(self.augmentation, policy=NONE, mirroring=Mirroring(axes=()))
+        batch = self._cut_batch(windows, self._drawn(still, generator, windows))
+        return replace(batch, label=np.maximum(batch.label, 0), pending=None)
 
     def case_names(self, step: int) -> tuple[str, ...]:
         """The cases of a step's patches; no image is read for it."""
         return tuple(name for name, _ in self._windows(step)[1])
 
-    def _windows(self, step: int) -> tuple[int, list[tuple[str, list[int]]]]:
-        """A seed for augmentation, and where each patch of a step is cut: case, and first voxel `(z, y, x)`."""
+    def _windows(self, step: int) -> tuple[np.random.Generator, list[Window]]:
+        """Where the patches of a step are cut, and what the rest of the step is drawn from."""
         generator = np.random.default_rng((self.seed, step))
-        global_seed = int(generator.integers(2**32))
-        return global_seed, [self._window(generator, self._is_forced(index)) for index in range(self.batch_size)]
+        return generator, [self._window(generator, self._is_forced(index)) for index in range(self.batch_size)]
+
+    def _drawn(
+        self, augmentation: Augmentation, generator: np.random.Generator, windows: Sequence[Window]
+    ) -> BatchParameters:
+        return augmentation.draw(generator, len(windows), self.cases.num_channels)
+
+    def _cut_batch(self, windows: Sequence[Window], pending: BatchParameters) -> PatchBatch:
+        """Cut what the drawn changes need, no more, and make them if that is done here."""
+        place = zip(windows, pending.spatial.region_start, strict=True)
+        regions = [self._cut(name, start + _three(ahead, 0), pending) for (name, start), ahead in place]
+        image = np.stack([region[0] for region in regions]).astype(np.float32)
+        label = np.stack([region[1] for region in regions]).astype(np.int16)
+        annotated = self.cases.annotated([name for name, _ in windows])
+        if self.on_device:
+            return PatchBatch(image, label[:, 0], annotated=annotated, pending=pending)
+        image, label = workers.apply(pending, image, label)
+        maps = None if self.label_maps is None else self.label_maps(label[:, 0])
+        return PatchBatch(image, label[:, 0], annotated, maps)
 
     def _is_forced(self, index: int) -> bool:
         """Positional, as in nnU-Net: of two patches the second, of nine the last three."""
         return index >= round(self.batch_size * (1 - self.foreground_share))
 
-    def _window(self, generator: np.random.Generator, forced: bool) -> tuple[str, list[int]]:
+    def _window(self, generator: np.random.Generator, forced: bool) -> Window:
+        """The case of a patch, and the first voxel `(z, y, x)` of its window there."""
         name = self.cases.names[generator.integers(len(self.cases.names))]
         initial = _three(self.augmentation.initial_patch_size)
         final = _three(self.augmentation.patch_size)
         centre = _centre(self.cases.locations(name), generator, forced)
-        return name, _patch_start(self.cases.label(name).shape[1:], initial, final, centre, generator)
+        start = _patch_start(self.cases.label(name).shape[1:], initial, final, centre, generator)
+        return name, np.array(start, dtype=np.intp) + (np.array(initial, dtype=np.intp) - final) // 2
 
-    def _cut(self, name: str, start: Sequence[int]) -> tuple[Array, Array]:
-        """Image and label of a patch."""
-        initial = _three(self.augmentation.initial_patch_size)
-        cut_image = cut_box(self.cases.image(name), start, initial, 0)
-        cut_label = cut_box(self.cases.label(name), start, initial, OUTSIDE)
-        is_2d = len(self.augmentation.patch_size) == 2
-        return (cut_image[:, 0], cut_label[:, 0]) if is_2d else (cut_image, cut_label)
+    def _cut(self, name: str, start: Start, pending: BatchParameters) -> tuple[Array, Array]:
+        """Image and label of a region."""
+        size, first = pending.spatial.region_size, start.tolist()
+        cut_image = cut_box(self.cases.image(name), first, _three(size), 0)
+        cut_label = cut_box(self.cases.label(name), first, _three(size), OUTSIDE)
+        return (cut_image[:, 0], cut_label[:, 0]) if len(size) == 2 else (cut_image, cut_label)
 
 
 def _annotated_only(locations: ClassLocations, annotated: tuple[int, ...] | None) -> ClassLocations:
@@ -282,8 +316,8 @@ def _batch_of(sampler: PatchSampler, step: int) -> PatchBatch:
         ) from error
 
 
-def _three(size: Sequence[int]) -> tuple[int, int, int]:
-    z, y, x = (1,) * (3 - len(size)) + tuple(size)
+def _three(size: Sequence[int], fill: int = 1) -> tuple[int, int, int]:
+    z, y, x = (fill,) * (3 - len(size)) + tuple(size)
     return (z, y, x)
 
 

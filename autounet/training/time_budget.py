@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from autounet.networks import NETWORKS
+from autounet.networks.layout import fast_layout, set_layout
 from autounet.plans import Configuration, NetworkPlan
 from autounet.training.config import TrainConfig
+from autounet.training.precision import Precision
 
 # Steps after which more of them bring less than a larger network would; measured on Hippocampus (docs/log.md).
 ENOUGH_STEPS = 1800
@@ -154,7 +156,7 @@ def measure_step(
     num_channels: int,
     num_outputs: int,
     device: torch.device,
-    autocast: torch.autocast,
+    precision: Precision,
 ) -> float:
     """Seconds of one training step on random data: forward, backward and an update.
 
@@ -162,6 +164,7 @@ def measure_step(
     as fast as the goal.
     """
     network = NETWORKS.find(configuration.network.name)(configuration.network, num_channels, num_outputs).to(device)
+    set_layout(network, layout_of(configuration, device, precision))
     network.deep_supervision = True
     optimizer = torch.optim.SGD(network.parameters(), 0.0)
     image = torch.randn(configuration.batch_size, num_channels, *configuration.patch_size, device=device)
@@ -173,7 +176,7 @@ def measure_step(
         and time.perf_counter() - began < _MAX_MEASURING_SECONDS
     ):
         start = time.perf_counter()
-        with autocast:
+        with precision.autocast(device):
             outputs = network(image)
         loss = sum(torch.logsumexp(output.float(), dim=1).mean() for output in outputs)
         assert isinstance(loss, torch.Tensor)
@@ -184,6 +187,12 @@ def measure_step(
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
     return min(seconds)
+
+
+def layout_of(configuration: Configuration, device: torch.device, precision: Precision) -> torch.memory_format:
+    """The memory layout to train a configuration in."""
+    features, patch = configuration.network.features[0], configuration.patch_size
+    return fast_layout(features, patch, configuration.batch_size, device, precision.dtype)
 
 
 def with_patch(configuration: Configuration, factor: float) -> tuple[int, ...]:

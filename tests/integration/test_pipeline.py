@@ -262,3 +262,24 @@ def test_png_images_go_the_same_way(tmp_path: Path) -> None:
     assert set(np.unique(values)) <= {0, 1}
     assert trained.summary and trained.summary.foreground_dice is not None
     assert trained.summary.foreground_dice > 0.7
+
+
+def test_a_preview_is_drawn_and_says_where_and_what(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "new" / "preview.png"
+    choice = ("--augmentation", "da5", "--patches", "3", "--seed", "4", "-o", str(picture))
+    assert run("preview", "7", *choice, "-w", str(workspace)) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "3d_fullres, augmentation da5" in told
+    assert "middle slice" in told
+    assert told.count("phantom_0") == 3
+    assert "preview.png" in told
+    first = picture.read_bytes()
+    assert run("preview", "7", *choice, "-w", str(workspace)) == 0
+    assert picture.read_bytes() == first  # one seed, one picture
+    assert run("preview", "7", "-c", "2d", "--patches", "1", "-w", str(workspace)) == 0
+    assert (workspace / "preprocessed" / DATASET / "preview_2d_nnunet.png").is_file()
+    for wrong, word in (("--augmentation=nnunt", "nnunet"), ("-o=a.jpg", "png"), ("-c=4d", "3d_fullres")):
+        assert run("preview", "7", *wrong.split("="), "-w", str(workspace)) == 2
+        assert word in capsys.readouterr().err

@@ -1,267 +1,207 @@
-"""Augmentation policies: sizes by hand, image and label moved alike, nothing added that was not there."""
+"""The named policies against the tables that they come from, and how often what is drawn strikes."""
 
 from __future__ import annotations
 
 import dataclasses
-import random
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+from scipy import stats
 
 from autounet.augmentation import POLICIES
-from autounet.augmentation.policies import Augmentation, initial_patch_size, nnunet_policy, no_policy
+from autounet.augmentation.intensity import draw_intensity
+from autounet.augmentation.parameters import BatchShape, ChannelParameters
+from autounet.augmentation.patches import Augmentation, BatchParameters
+from autounet.augmentation.policies import DA5, LIGHT, NNUNET, NONE, UNET2015
 from autounet.errors import RequestError
-from autounet.laterality import Mirroring
 
-Array = npt.NDArray[Any]
-PATCHES = {"3d": (12, 16, 14), "slice-wise": (4, 16, 20), "2d": (16, 14), "elongated 2d": (24, 12)}
-
-policies = pytest.mark.parametrize("name", sorted(POLICIES))
-patches = pytest.mark.parametrize("patch", PATCHES.values(), ids=list(PATCHES))
+Row = tuple[Any, ...]
+# Far from a chance of one in a thousand, with as many samples as are drawn here.
+SAMPLES, CHANNELS = 6000, 2
+_SIGMAS = 4.5
 
 
-def random_batch(augmentation: Augmentation, num_channels: int = 2, seed: int = 0) -> tuple[Array, Array]:
-    """Noise, and a label map in thick stripes with a border outside the body."""
-    generator = np.random.default_rng(seed)
-    size = augmentation.initial_patch_size
-    image = generator.normal(size=(3, num_channels, *size)).astype(np.float32)
-    label = (np.indices(size).sum(axis=0) // 5 % 3).astype(np.int16)
-    label[..., 0] = -1
-    return image, np.broadcast_to(label, (3, 1, *size)).copy()
+def row(transform: Any) -> Row:
+    return type(transform).__name__, *dataclasses.astuple(transform)
 
 
-def seeded(augmentation: Augmentation, image: Array, label: Array, seed: int) -> tuple[Array, Array]:
-    np.random.seed(seed)  # noqa: NPY002  batchgenerators draws from both global generators
-    random.seed(seed)
-    return augmentation(image.copy(), label.copy())
-
-
-def moving_always(augmentation: Augmentation, mirror: bool = True) -> Augmentation:
-    """Only changes of place, and those every time."""
-    spatial = augmentation.spatial
-    spatial.p_rot_per_sample = spatial.p_scale_per_sample = 1
-    mirrors = augmentation.mirroring if mirror else Mirroring(axes=())
-    return dataclasses.replace(augmentation, spatial=spatial, intensity=(), mirroring=mirrors)
-
-
-@pytest.mark.parametrize(
-    ("patch", "initial"),
-    [
-        # nnU-Net's own numbers.
-        ((128, 128, 128), (205, 205, 205)),
-        ((40, 56, 40), (73, 80, 64)),
-        ((20, 256, 224), (20, 301, 301)),
-        ((512, 512), (602, 602)),
-        ((56, 40), (65, 65)),
-        ((256, 160), (339, 188)),
-    ],
+# Probability per sample, range, probability per channel, as in nnU-Net's table.
+NNUNET_TABLE: tuple[Row, ...] = (
+    ("GaussianNoise", 0.1, (0, 0.1)),
+    ("GaussianBlur", 0.2, (0.5, 1.0), 0.5),
+    ("Brightness", 0.15, (0.75, 1.25), 1.0),
+    ("Contrast", 0.15, (0.75, 1.25), 1.0, True),
+    ("LowResolution", 0.25, (0.5, 1), 0.5),
+    ("Gamma", 0.1, (0.7, 1.5), True, 1.0),
+    ("Gamma", 0.3, (0.7, 1.5), False, 1.0),
 )
-def test_the_region_cut_is_nnunets(patch: tuple[int, ...], initial: tuple[int, ...]) -> None:
-    augmentation = nnunet_policy(patch, ())
-    assert augmentation.initial_patch_size == initial
-    assert augmentation.patch_size == patch
-    assert augmentation.mirror_axes == tuple(range(len(patch)))
-    assert augmentation.slice_wise == (patch == (20, 256, 224))
 
 
-def test_the_region_cut_by_hand() -> None:
-    # No turn: only the shrinking by 0.85. A quarter turn and more: the longest edge on both axes.
-    assert initial_patch_size((85, 170), [0.0]) == (100, 200)
-    assert initial_patch_size((85, 170), [np.pi]) == (200, 200)
-    # 45 degrees: (10 + 20) / sqrt(2) / 0.85 = 24.96. nnU-Net turns one way only: 20 / 0.85 = 23.5 on the other axis.
-    assert initial_patch_size((10, 20), [np.pi / 4]) == (24, 23)
+def test_nnunet_is_its_table() -> None:
+    assert tuple(map(row, NNUNET.intensity)) == NNUNET_TABLE
+    spatial = NNUNET.spatial
+    assert (spatial.p_rotation, spatial.p_rotation_axis, spatial.p_scaling, spatial.scale) == (
+        0.2,
+        1.0,
+        0.2,
+        (0.7, 1.4),
+    )
+    assert (spatial.scale_axes, spatial.scale_law, spatial.margin) == ("all", "uniform", 0.85)
+    assert (spatial.elastic, spatial.shift, spatial.p_quarter_turn, spatial.p_transpose) == (None, 0, 0, 0)
+    assert NNUNET.mirrors
 
 
-@policies
-@patches
-def test_sizes_types_and_values_are_those_promised(name: str, patch: tuple[int, ...]) -> None:
-    augmentation = POLICIES[name](patch, (0,))
-    image, label = random_batch(augmentation)
-    for seed in range(4):
-        new_image, new_label = seeded(augmentation, image, label, seed)
-        assert new_image.shape == (3, 2, *patch)
-        assert new_label.shape == (3, *patch)
-        assert new_image.dtype == np.float32
-        assert new_label.dtype == np.int16
-        assert np.isfinite(new_image).all()
-        assert set(np.unique(new_label)) <= {0, 1, 2}
-        assert new_image.flags.c_contiguous
+def test_light_is_the_cheap_part_of_nnunets() -> None:
+    cheap = ("GaussianNoise", "Brightness", "Contrast")
+    kept = [entry for entry in NNUNET_TABLE if entry[0] in cheap or entry[:2] == ("Gamma", 0.3)]
+    assert list(map(row, LIGHT.intensity)) == kept
+    assert LIGHT.spatial == dataclasses.replace(NNUNET.spatial, scale_law="about_one")
 
 
-@policies
-@patches
-def test_same_seed_same_batch(name: str, patch: tuple[int, ...]) -> None:
-    augmentation = POLICIES[name](patch, ())
-    image, label = random_batch(augmentation)
-    first, second = seeded(augmentation, image, label, 7), seeded(augmentation, image, label, 7)
-    assert np.array_equal(first[0], second[0])
-    assert np.array_equal(first[1], second[1])
-    if name != "none":
-        assert not np.array_equal(first[0], seeded(augmentation, image, label, 8)[0])
+def test_da5_is_its_table() -> None:
+    spatial = DA5.spatial
+    assert (spatial.p_rotation, spatial.p_rotation_axis) == (0.4, 0.5)
+    assert (spatial.p_scaling, spatial.scale, spatial.scale_axes) == (0.2, (0.7, 1.43), "each")
+    assert (spatial.p_quarter_turn, spatial.p_transpose, spatial.margin) == (0.5, 0.5, 0.7)
+    first, noise, shift, contrast, *others = DA5.intensity
+    members = [row(member) for choice in (first, contrast) for member in choice.members]  # type: ignore[attr-defined]
+    assert members == [
+        ("MedianFilter", 0.2, (2, 7), 0.5),
+        ("GaussianBlur", 0.2, (0.3, 1.5), 0.5),
+        ("Contrast", 0.2, (0.5, 2), 0.5, True),
+        ("Contrast", 0.2, (0.5, 2), 0.5, False),
+    ]
+    assert [row(noise), row(shift), *map(row, others)] == [
+        ("GaussianNoise", 0.1, (0, 0.1)),
+        ("BrightnessShift", 0.1, 0.5, 0.5),
+        ("LowResolution", 0.15, (0.25, 1), 0.5),
+        ("Gamma", 0.1, (0.7, 1.5), True, 1.0),
+        ("Gamma", 0.1, (0.7, 1.5), True, 1.0),
+        ("BlankRectangles", 0.4, (1, 4), (0.1, 1 / 3), 0.5),
+        ("BrightnessGradient", 0.3, (1, 5), 0.5),
+        ("LocalGamma", 0.3, (0.01, 0.8), (1.5, 4), 0.5),
+        ("Sharpening", 0.2, (0.1, 1), 0.5),
+    ]
 
 
-@policies
-@patches
-def test_large_label_values_survive(name: str, patch: tuple[int, ...]) -> None:
-    augmentation = POLICIES[name](patch, ())
-    image, label = random_batch(augmentation)
-    label = np.where(label == 1, 299, label)
-    values = set()
-    for seed in range(6):
-        values |= set(np.unique(seeded(augmentation, image, label, seed)[1]).tolist())
-    assert values == {0, 2, 299}
+def test_the_unet_of_2015_deforms_every_patch_by_10_pixels_on_3_nodes() -> None:
+    elastic = UNET2015.spatial.elastic
+    assert elastic is not None
+    assert (elastic.p, elastic.num_nodes, elastic.sigma) == (1.0, 3, 10.0)
+    assert not UNET2015.mirrors
 
 
-@pytest.mark.parametrize("name", ["light", "nnunet"])
-@patches
-def test_image_and_label_move_alike(name: str, patch: tuple[int, ...]) -> None:
-    augmentation = moving_always(POLICIES[name](patch, ()))
-    augmentation.spatial.order_data = 0  # the nearest voxel, as for labels: equal to the last voxel then
-    _, label = random_batch(augmentation)
-    label = np.maximum(label, 0)
-    moved = 0
-    for seed in range(8):
-        image, new_label = seeded(augmentation, label.astype(np.float32), label, seed)
-        assert np.array_equal(image[:, 0], new_label)
-        moved += not np.array_equal(new_label[0], new_label[1])
-    assert moved == 8  # every sample is moved in its own way
+def drawn_of(policy: Any) -> list[ChannelParameters]:
+    shape = BatchShape(SAMPLES, CHANNELS, (20, 30))
+    return [each for transform in policy.intensity for each in transform.draw(np.random.default_rng(0), shape)]
 
 
-@pytest.mark.parametrize("name", ["light", "nnunet"])
-@patches
-def test_an_interpolated_image_stays_on_its_label(name: str, patch: tuple[int, ...]) -> None:
-    augmentation = moving_always(POLICIES[name](patch, ()))
-    grid = np.indices(augmentation.initial_patch_size)
-    centre = [(edge - 1) / 2 for edge in augmentation.initial_patch_size]
-    # Off centre, so that a mirror that moved only one of the two would show.
-    ball = sum((axis - middle - 2) ** 2 for axis, middle in zip(grid, centre, strict=True)) < 30
-    label = np.broadcast_to(ball, (2, 1, *ball.shape)).astype(np.int16)
-    for seed in range(8):
-        image, new_label = seeded(augmentation, label.astype(np.float32), label, seed)
-        disagree = (image[:, 0] > 0.5) != (new_label == 1)
-        assert disagree.mean() < 0.03
-        assert (np.abs(image[:, 0] - 0.5)[disagree] < 0.5).all()  # and only on the border
+def strikes(rows: Any, p: float, p_channel: float) -> None:
+    """The number of samples and of channels struck is what these probabilities give."""
+    struck = np.zeros(SAMPLES * CHANNELS, dtype=bool)
+    struck[rows] = True
+    per_sample = struck.reshape(SAMPLES, CHANNELS)
+    for share, expected in (
+        (per_sample.mean(), p * p_channel),
+        (per_sample.any(axis=1).mean(), p * (1 - (1 - p_channel) ** CHANNELS)),
+    ):
+        assert abs(share - expected) < _SIGMAS * np.sqrt(expected * (1 - expected) / SAMPLES)
 
 
-@patches
-def test_without_turning_the_centre_is_cropped(patch: tuple[int, ...]) -> None:
-    augmentation = nnunet_policy(patch, ())
-    augmentation.spatial.p_rot_per_sample = augmentation.spatial.p_scale_per_sample = 0
-    augmentation = dataclasses.replace(augmentation, intensity=(), mirroring=Mirroring(axes=()))
-    image, label = random_batch(augmentation)
-    before = [(outer - inner) // 2 for outer, inner in zip(augmentation.initial_patch_size, patch, strict=True)]
-    inside = [slice(first, first + size) for first, size in zip(before, patch, strict=True)]
-    centre: tuple[Any, ...] = (..., *inside)
-    new_image, new_label = seeded(augmentation, image, label, 0)
-    assert np.array_equal(new_image, image[centre])
-    assert np.array_equal(new_label, np.maximum(label[:, 0], 0)[centre])
+# p, p_channel of what DA5 draws: each of two to choose from has half of the probability.
+DA5_STRIKES = [(0.1, 0.5), (0.1, 0.5), (0.1, 1), (0.1, 0.5), (0.1, 0.5), (0.1, 0.5), (0.15, 0.5)]
+DA5_STRIKES += [(0.1, 1), (0.1, 1), (0.4, 0.5), (0.3, 0.5), (0.3, 0.5), (0.2, 0.5)]
+NNUNET_STRIKES = [(0.1, 1), (0.2, 0.5), (0.15, 1), (0.15, 1), (0.25, 0.5), (0.1, 1), (0.3, 1)]
 
 
-@patches
-def test_no_policy_changes_nothing(patch: tuple[int, ...]) -> None:
-    augmentation = no_policy(patch, ())
-    assert augmentation.initial_patch_size == patch
-    assert augmentation.mirror_axes == ()
-    image, label = random_batch(augmentation)
-    new_image, new_label = seeded(augmentation, image, label, 0)
-    assert np.array_equal(new_image, image)
-    assert np.array_equal(new_label, np.maximum(label[:, 0], 0))
+@pytest.mark.parametrize(("policy", "expected"), [(NNUNET, NNUNET_STRIKES), (DA5, DA5_STRIKES)], ids=["nnunet", "da5"])
+def test_transforms_strike_as_often_as_they_should(policy: Any, expected: list[tuple[float, float]]) -> None:
+    drawn = drawn_of(policy)
+    assert len(drawn) == len(expected)
+    for parameters, (p, p_channel) in zip(drawn, expected, strict=True):
+        strikes(parameters.rows, p, p_channel)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_every_axis_is_mirrored_half_of_the_time(axis: int) -> None:
-    augmentation = POLICIES["light"]((4, 4, 4), ())
-    augmentation.spatial.p_rot_per_sample = augmentation.spatial.p_scale_per_sample = 0
-    augmentation = dataclasses.replace(augmentation, intensity=())
-    ramp = np.indices(augmentation.initial_patch_size)[axis].astype(np.int16)
-    batch = np.broadcast_to(ramp, (200, 1, *ramp.shape)).copy()
-    image, label = seeded(augmentation, batch.astype(np.float32), batch, 0)
-    assert np.array_equal(image[:, 0], label)
-    ends = [np.take(image[:, 0], index, axis=axis + 1).mean(axis=(1, 2)) for index in (0, -1)]
-    assert 70 < int((ends[0] > ends[1]).sum()) < 130
+def even(values: Any, low: float, high: float) -> None:
+    """The values are drawn evenly from the range (Kolmogorov-Smirnov)."""
+    assert low <= values.min() and values.max() <= high
+    assert stats.kstest(values, "uniform", args=(low, high - low)).pvalue > 1e-3
 
 
-def test_slice_wise_turns_every_slice_alike_and_mixes_none() -> None:
-    augmentation = moving_always(nnunet_policy((4, 16, 20), ()), mirror=False)
-    assert augmentation.slice_wise
-    plane = np.random.default_rng(0).normal(size=augmentation.initial_patch_size[1:])
-    image = np.stack([plane + 100 * index for index in range(1, 5)])[None, None].astype(np.float32)
-    label = np.broadcast_to(np.arange(1, 5, dtype=np.int16)[:, None, None], image.shape[2:])[None, None].copy()
-    for seed in range(5):
-        new_image, new_label = seeded(augmentation, image, label, seed)
-        for index in range(4):
-            assert set(np.unique(new_label[0, index])) <= {0, index + 1}
-            inside = (new_label[0] > 0).all(axis=0)
-            difference = new_image[0, 0, index] - new_image[0, 0, 0]
-            # At the border, where the image is blended with nothing, slices differ in what they lose.
-            assert np.median(np.abs(difference[inside] - 100 * index)) < 0.01
+def about_one(values: Any, low: float, high: float) -> None:
+    """Half of the values lie below 1, and both halves are drawn evenly."""
+    assert abs((values < 1).mean() - 0.5) < _SIGMAS * 0.5 / np.sqrt(len(values))
+    even(values[values < 1], low, 1)
+    even(values[values > 1], 1, high)
 
 
-def test_slice_wise_keeps_channels_apart() -> None:
-    augmentation = moving_always(nnunet_policy((4, 16, 20), ()))
-    image, label = random_batch(augmentation)
-    image[:, 0], image[:, 1] = 1.0, -1.0
-    new_image, _ = seeded(augmentation, image, label, 0)
-    assert (new_image[:, 0] >= 0).all()
-    assert (new_image[:, 1] <= 0).all()
+def test_nnunets_values_follow_their_laws() -> None:
+    noise, blur, brightness, contrast, low, inverted, gamma = (vars(drawn) for drawn in drawn_of(NNUNET))
+    even(noise["sigma"][::CHANNELS], 0, 0.1)
+    assert (noise["sigma"][::CHANNELS] == noise["sigma"][1::CHANNELS]).all()  # one strength in all channels
+    even(blur["sigma"][:, 0], 0.5, 1)
+    assert (blur["sigma"][:, 0] != blur["sigma"][:, 1]).all()  # another one along every axis
+    about_one(brightness["factor"], 0.75, 1.25)
+    about_one(contrast["factor"], 0.75, 1.25)
+    even(low["zoom"][:, 0], 0.5, 1)
+    assert (low["zoom"][:, 0] == low["zoom"][:, 1]).all()
+    about_one(inverted["exponent"], 0.7, 1.5)
+    about_one(gamma["exponent"], 0.7, 1.5)
+    assert (inverted["inverted"], gamma["inverted"]) == (True, False)
 
 
-@pytest.mark.parametrize("name", ["light", "nnunet"])
-@patches
-def test_masked_channels_are_zero_outside_the_body_and_the_others_are_not(name: str, patch: tuple[int, ...]) -> None:
-    augmentation = POLICIES[name](patch, (1,))
-    image, label = random_batch(augmentation)
-    image[:] = 5
-    label[:] = -1
-    for seed in range(4):
-        new_image, new_label = seeded(augmentation, image, label, seed)
-        assert (new_image[:, 1] == 0).all()
-        assert (new_image[:, 0] != 0).any()
-        assert (new_label == 0).all()
+def test_da5s_values_follow_their_laws() -> None:
+    median, blur, _, shift, _, free, _, _, _, boxes, hill, local, sharp = (vars(drawn) for drawn in drawn_of(DA5))
+    assert set(median["size"]) == set(range(2, 8))
+    even(blur["sigma"].ravel(), 0.3, 1.5)
+    assert stats.kstest(shift["offset"], "norm", args=(0, 0.5)).pvalue > 1e-3
+    about_one(free["factor"], 0.5, 2)
+    assert free["keep_range"] is False
+    number = (boxes["stop"] > boxes["start"]).all(axis=2).sum(axis=1)
+    assert set(number) == {1, 2, 3, 4}
+    edges = (boxes["stop"] - boxes["start"])[boxes["stop"][..., 0] > boxes["start"][..., 0]]
+    assert (edges.min(axis=0).tolist(), edges.max(axis=0).tolist()) == ([2, 3], [6, 10])  # a tenth to a third
+    assert boxes["start"].min() >= 0 and (boxes["stop"] <= (20, 30)).all()
+    even(np.abs(hill["strength"]), 1, 5)
+    assert 0.4 < (hill["strength"] > 0).mean() < 0.6
+    even(local["exponent"][local["exponent"] < 1], 0.01, 0.8)
+    even(local["exponent"][local["exponent"] > 1], 1.5, 4)
+    even(sharp["strength"], 0.1, 1)
 
 
-def test_masked_channels_keep_the_body() -> None:
-    augmentation = no_policy((4, 4), (0,))
-    label = np.zeros((1, 1, 4, 4), dtype=np.int16)
-    label[..., :2, :] = -1
-    image, _ = augmentation(np.full((1, 1, 4, 4), 3, dtype=np.float32), label)
-    assert image[0, 0].tolist() == [[0] * 4] * 2 + [[3] * 4] * 2
+def test_slices_are_not_made_coarser() -> None:
+    shape = BatchShape(200, 1, (4, 20, 20), slice_wise=True)
+    (drawn,) = draw_intensity(NNUNET.intensity[4:5], np.random.default_rng(0), shape)
+    zoom = vars(drawn)["zoom"]
+    assert (zoom[:, 0] == 1).all()
+    assert (zoom[:, 1:] < 1).all()
 
 
-@policies
-def test_the_batch_given_is_not_changed(name: str) -> None:
-    augmentation = POLICIES[name]((8, 8), (0,))
-    image, label = random_batch(augmentation)
-    kept_image, kept_label = image.copy(), label.copy()
-    for seed in range(4):
-        np.random.seed(seed)  # noqa: NPY002
-        augmentation(image, label)
-    assert np.array_equal(image, kept_image)
-    assert np.array_equal(label, kept_label)
+def test_policies_are_data() -> None:
+    for policy in POLICIES.values():
+        assert hash(policy) == hash(dataclasses.replace(policy))
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            policy.mirrors = False  # type: ignore[misc]
+    assert NONE.intensity == ()
+    assert Augmentation.of(NONE, (8, 8)).mirror_axes == ()
+    assert not NONE.spatial.changes
+    with pytest.raises(RequestError, match="nnunet"):
+        POLICIES.find("nnunett")
 
 
-def test_an_unknown_policy_is_an_error_that_names_the_nearest() -> None:
-    with pytest.raises(RequestError, match="Did you mean 'light'"):
-        POLICIES.find("ligth")
+def same(first: BatchParameters, second: BatchParameters) -> bool:
+    pairs = [(vars(first.spatial), vars(second.spatial))]
+    pairs += [(vars(one), vars(two)) for one, two in zip(first.intensity, second.intensity, strict=False)]
+    alike = all(np.array_equal(one[name], two[name]) for one, two in pairs for name in one if one[name] is not None)
+    return alike and len(first.intensity) == len(second.intensity)
 
 
-@pytest.mark.parametrize(
-    ("patch", "side_axis", "turns"),
-    [
-        # Slices are turned all the way round, unless that would turn left into right.
-        ((16, 14), None, np.pi),
-        ((16, 14), 1, np.pi / 6),
-        ((4, 16, 20), 2, np.pi / 6),
-        ((4, 16, 20), 0, np.pi),  # left and right lie in different slices
-        ((12, 16, 14), 2, np.pi / 6),
-    ],
-)
-def test_sides_are_not_turned_into_each_other(patch: tuple[int, ...], side_axis: int | None, turns: float) -> None:
-    policy = nnunet_policy(patch, ())
-    before = policy.spatial.angle_x
-    changed = policy.with_mirroring(Mirroring(axes=(0,), side_axis=side_axis))
-    assert changed.spatial.angle_x == pytest.approx((-turns, turns))
-    assert changed.mirror_axes == (0,)
-    assert policy.spatial.angle_x == before
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_one_seed_draws_the_same_and_no_global_generator_is_touched(name: str) -> None:
+    augmentation = Augmentation.of(POLICIES[name], (12, 12, 10))
+    before = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
+    first, second, other = (augmentation.draw(np.random.default_rng(seed), 4, 2) for seed in (5, 5, 6))
+    assert same(first, second)
+    assert same(first, other) == (name == "none")
+    assert (np.random.get_state()[1] == before).all()  # type: ignore[index]  # noqa: NPY002

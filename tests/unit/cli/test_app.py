@@ -54,6 +54,15 @@ SURFACE = {
     "plan": {"--explain", *PLANNING},
     "plan_and_preprocess": {"--dataset", *PLANNING},
     "preprocess": {"--configuration", "--planner", "--jobs", "--workspace"},
+    "preview": {
+        "--configuration",
+        "--augmentation",
+        "--patches",
+        "--seed",
+        "--output",
+        "--planner",
+        "--workspace",
+    },
     "predict": {
         "--input",
         "--output",
@@ -94,6 +103,7 @@ SURFACE = {
         "--growth-batch",
         "--foreground-share",
         "--augmentation",
+        "--augmentation-backend",
         "--laterality",
         "--loss",
         "--deep-supervision",

@@ -18,7 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autounet.augmentation.policies import light_policy, nnunet_policy, no_policy
+from autounet.augmentation import POLICIES, workers
+from autounet.augmentation.intensity import Brightness
+from autounet.augmentation.patches import Augmentation
+from autounet.augmentation.policies import LIGHT, NNUNET, NONE, Policy
+from autounet.augmentation.spatial import Spatial
 from autounet.errors import RunError
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses.label_maps import SignedDistances
@@ -26,6 +30,8 @@ from autounet.preprocessing.store import PreparedStore
 from autounet.training.sampling import BatchStream, CaseCache, PatchBatch, PatchSampler, cut_box
 
 LARGE = 2**30
+# Has a margin for turning, which then practically never comes.
+HARDLY_TURNED = Policy(spatial=Spatial(p_rotation=1e-12))
 SaveCase = Callable[..., None]
 
 
@@ -38,7 +44,7 @@ def sampler_of(
     share: float = 0.33,
     seed: int = 0,
 ) -> PatchSampler:
-    return PatchSampler(CaseCache(store, names, LARGE), no_policy(patch, ()), batch_size, share, seed)
+    return PatchSampler(CaseCache(store, names, LARGE), Augmentation.of(NONE, patch), batch_size, share, seed)
 
 
 def same(first: PatchBatch, second: PatchBatch) -> bool:
@@ -68,13 +74,13 @@ def test_cut_box_is_a_slice_of_the_array_with_a_wide_margin(
 
 def test_a_batch_depends_on_its_seed_and_step_alone(store: PreparedStore) -> None:
     cases = CaseCache(store, ("a", "b", "c"), LARGE)
-    for policy in (light_policy, nnunet_policy, no_policy):
-        sampler = PatchSampler(cases, policy((8, 8, 8), ()), 2, 0.33, seed=1)
+    for policy in POLICIES.values():
+        sampler = PatchSampler(cases, Augmentation.of(policy, (8, 8, 8)), 2, 0.33, seed=1)
         forwards = [sampler.batch(step) for step in range(4)]
         backwards = [sampler.batch(step) for step in reversed(range(4))][::-1]
         assert all(same(first, second) for first, second in zip(forwards, backwards, strict=True))
         assert not any(same(first, second) for first, second in itertools.combinations(forwards, 2))
-        other = PatchSampler(cases, policy((8, 8, 8), ()), 2, 0.33, seed=2)
+        other = PatchSampler(cases, Augmentation.of(policy, (8, 8, 8)), 2, 0.33, seed=2)
         assert not same(forwards[0], other.batch(0))
 
 
@@ -82,17 +88,17 @@ def test_maps_are_those_of_the_label_map_that_comes_out(store: PreparedStore) ->
     labels = LabelSchema(classes=(LabelClass(name="a", values=(1,)), LabelClass(name="b", values=(2,))))
     maps = SignedDistances(labels, (1.0, 1.0, 1.0))
     cases = CaseCache(store, ("a", "b", "c"), LARGE)
-    sampler = PatchSampler(cases, light_policy((8, 6, 4), ()), 2, 1.0, 0, maps)
+    sampler = PatchSampler(cases, Augmentation.of(LIGHT, (8, 6, 4)), 2, 1.0, 0, maps)
     batch = pickle.loads(pickle.dumps(sampler)).batch(0)  # as it travels to a worker
     assert batch.maps is not None
     assert batch.maps.shape == (2, 2, 8, 6, 4)
     assert np.array_equal(batch.maps, maps(batch.label))
     assert np.array_equal(batch.maps[:, 0] < 0, batch.label == 1)
-    assert PatchSampler(cases, light_policy((8, 6, 4), ()), 2, 1.0, 0).batch(0).maps is None
+    assert PatchSampler(cases, Augmentation.of(LIGHT, (8, 6, 4)), 2, 1.0, 0).batch(0).maps is None
 
 
 def test_a_batch_is_as_large_as_asked_for(store: PreparedStore) -> None:
-    batch = PatchSampler(CaseCache(store, ("a",), LARGE), light_policy((8, 6, 4), ()), 3, 0.33, 0).batch(0)
+    batch = PatchSampler(CaseCache(store, ("a",), LARGE), Augmentation.of(LIGHT, (8, 6, 4)), 3, 0.33, 0).batch(0)
     assert batch.image.shape == (3, 1, 8, 6, 4)
     assert batch.label.shape == (3, 8, 6, 4)
     assert batch.image.dtype == np.float32
@@ -125,8 +131,7 @@ def test_a_forced_patch_shows_a_class(store: PreparedStore, patch: tuple[int, ..
 def test_a_forced_patch_shows_a_class_after_the_margin_for_turning_is_gone(
     store: PreparedStore, patch: tuple[int, ...]
 ) -> None:
-    augmentation = light_policy(patch, ())
-    augmentation.spatial.p_rot_per_sample = augmentation.spatial.p_scale_per_sample = 0
+    augmentation = Augmentation.of(HARDLY_TURNED, patch)
     assert augmentation.initial_patch_size != patch
     sampler = PatchSampler(CaseCache(store, ("a", "b", "c"), LARGE), augmentation, 2, 1.0, 0)
     for step in range(40):
@@ -162,10 +167,7 @@ def test_all_places_are_sampled_where_a_margin_for_turning_is_cut_too(
     store = PreparedStore(tmp_path, patch)
     image = np.arange(1, 5 * 6 * 7 + 1).reshape(1, 5, 6, 7)
     save(store, "case", image, np.ones(image.shape[1:]))
-    augmentation = light_policy(patch, ())
-    spatial = augmentation.spatial
-    spatial.p_rot_per_sample = spatial.p_scale_per_sample = 0
-    augmentation = dataclasses.replace(augmentation, intensity=())
+    augmentation = Augmentation.of(HARDLY_TURNED, patch)
     margins = [outer - inner for outer, inner in zip(augmentation.initial_patch_size, patch, strict=True)]
     assert any(margin % 2 for margin in margins)
     sampler = PatchSampler(CaseCache(store, ("case",), LARGE), augmentation, 8, 0.0, 0)
@@ -221,14 +223,14 @@ def test_memory_and_memory_map_give_the_same_batches(store: PreparedStore) -> No
     for max_bytes in (0, LARGE):
         cases = CaseCache(store, ("a", "b"), max_bytes)
         assert isinstance(cases.image("a"), np.ndarray) == (max_bytes > 0)
-        batches.append(PatchSampler(cases, light_policy((8, 8, 8), ()), 2, 0.33, 0).batch(3))
+        batches.append(PatchSampler(cases, Augmentation.of(LIGHT, (8, 8, 8)), 2, 0.33, 0).batch(3))
     assert same(*batches)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_stream_gives_the_batches_in_order_from_the_step_asked_for(store: PreparedStore, num_workers: int) -> None:
     cases = CaseCache(store, ("a", "b", "c"), LARGE)
-    sampler = PatchSampler(cases, nnunet_policy((8, 8, 8), ()), 2, 0.33, 5)
+    sampler = PatchSampler(cases, Augmentation.of(NNUNET, (8, 8, 8)), 2, 0.33, 5)
     stream = BatchStream(sampler, 3, num_workers)
     try:
         found = [next(stream) for _ in range(5)]
@@ -253,7 +255,7 @@ class FailingSampler(PatchSampler):
 
 def test_an_error_while_reading_reaches_the_trainer_at_its_step(store: PreparedStore) -> None:
     cases = CaseCache(store, ("a",), LARGE)
-    stream = BatchStream(FailingSampler(cases, no_policy((4, 4, 4), ()), 1, 0.0, 0), 0, 0)
+    stream = BatchStream(FailingSampler(cases, Augmentation.of(NONE, (4, 4, 4)), 1, 0.0, 0), 0, 0)
     try:
         next(stream)
         next(stream)
@@ -281,7 +283,7 @@ class OddSampler(PatchSampler):
 
 def test_an_error_in_a_process_brings_its_cases_and_its_own_traceback(store: PreparedStore) -> None:
     cases = CaseCache(store, ("b", "c"), LARGE)
-    sampler = OddSampler(cases, no_policy((4, 4, 4), ()), 8, 0.0, 0)
+    sampler = OddSampler(cases, Augmentation.of(NONE, (4, 4, 4)), 8, 0.0, 0)
     stream = BatchStream(sampler, 7, 1)
     try:
         with pytest.raises(RunError) as caught:
@@ -299,7 +301,7 @@ def test_an_error_in_a_process_brings_its_cases_and_its_own_traceback(store: Pre
 
 def test_the_cases_of_a_step_are_known_without_reading_an_image(store: PreparedStore) -> None:
     cases = CaseCache(store, ("a", "b", "c"), LARGE)
-    sampler = PatchSampler(cases, no_policy((4, 4, 4), ()), 6, 0.5, 3)
+    sampler = PatchSampler(cases, Augmentation.of(NONE, (4, 4, 4)), 6, 0.5, 3)
     read: list[str] = []
 
     class Watching(CaseCache):
@@ -318,7 +320,7 @@ def test_the_cases_of_a_step_are_known_without_reading_an_image(store: PreparedS
 
 def test_a_worker_that_was_killed_is_told_with_a_way_out(store: PreparedStore) -> None:
     cases = CaseCache(store, ("a",), LARGE)
-    stream = BatchStream(FailingSampler(cases, no_policy((4, 4, 4), ()), 1, 0.0, 0, dies=True), 0, 1)
+    stream = BatchStream(FailingSampler(cases, Augmentation.of(NONE, (4, 4, 4)), 1, 0.0, 0, dies=True), 0, 1)
     try:
         with pytest.raises(RunError, match="killed"):
             for _ in range(4):
@@ -359,3 +361,34 @@ def test_a_class_that_was_not_annotated_is_never_asked_for(tmp_path: Path, save:
     save(store, "case", label[None], label, annotated=(0,))
     sampler = sampler_of(store, (1, 1, 1), names=("case",), batch_size=10, share=1.0)
     assert all((sampler.batch(step).label == 1).all() for step in range(10))
+
+
+@pytest.mark.parametrize("patch", [(8, 6, 4), (12, 12, 12), (8, 6)])
+@pytest.mark.parametrize("policy", ["light", "none", "unet2015"])
+def test_left_to_the_device_a_batch_holds_what_is_needed_and_no_more(
+    store: PreparedStore, patch: tuple[int, ...], policy: str
+) -> None:
+    augmentation = Augmentation.of(POLICIES[policy], patch)
+    here = PatchSampler(CaseCache(store, ("a", "b", "c"), LARGE), augmentation, 3, 0.33, 4)
+    there = dataclasses.replace(here, on_device=True)
+    for step in range(6):
+        batch = there.batch(step)
+        assert batch.pending is not None
+        assert batch.image.shape[2:] == batch.label.shape[1:] == batch.pending.spatial.region_size
+        if not batch.pending.spatial.interpolated.any():
+            assert batch.image.shape[2:] == patch
+        image, label = workers.apply(batch.pending, batch.image, batch.label[:, None])
+        assert np.array_equal(image, here.batch(step).image)
+        assert np.array_equal(label[:, 0], here.batch(step).label)
+        assert here.batch(step).pending is None
+
+
+def test_unchanged_patches_are_those_that_the_batch_changes(store: PreparedStore) -> None:
+    policy = Policy(spatial=Spatial(p_rotation=1e-12), intensity=(Brightness(p=1, factor=(0.5, 2)),), mirrors=False)
+    sampler = PatchSampler(CaseCache(store, ("a", "b"), LARGE), Augmentation.of(policy, (6, 6, 6)), 3, 0.33, 1)
+    before, after = sampler.unchanged(2), sampler.batch(2)
+    assert np.array_equal(before.label, after.label)
+    ratio = after.image / np.where(before.image == 0, np.nan, before.image)
+    for sample in ratio:
+        assert np.nanmax(sample) == pytest.approx(np.nanmin(sample), rel=1e-5)
+        assert np.nanmax(sample) != pytest.approx(1.0)

@@ -156,7 +156,7 @@ def timed(goal: float = 0.0) -> float:
         num_channels=2,
         num_outputs=3,
         device=torch.device("cpu"),
-        autocast=Precision(torch.float32, "test").autocast(torch.device("cpu")),
+        precision=Precision(torch.float32, "test"),
     )
 
 

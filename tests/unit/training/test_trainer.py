@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import os
 import signal
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from autounet.augmentation.policies import light_policy, no_policy
+from autounet.augmentation.patches import Augmentation
+from autounet.augmentation.policies import LIGHT, NONE, UNET2015
 from autounet.errors import RequestError, RunError
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses.cross_entropy import DiceCrossEntropy
@@ -24,6 +25,7 @@ from autounet.networks.blocks import SegmentationNetwork
 from autounet.networks.plain import PlainUNet
 from autounet.plans import NetworkPlan
 from autounet.preprocessing.store import PreparedStore
+from autounet.training import trainer as training
 from autounet.training.checkpoint import load_tensors, prefixed, save_tensors
 from autounet.training.config import TrainConfig
 from autounet.training.log import TrainingLog
@@ -59,6 +61,24 @@ SHORT: dict[str, Any] = {
 }
 
 
+@dataclass
+class Clock:
+    """Time that passes when the tests say so: a step takes a sixteenth of a second."""
+
+    now: float = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The trainer's clock."""
+    clock = Clock()
+    monkeypatch.setattr(training, "time", clock)
+    return clock
+
+
 class StoppedError(Exception):
     """The power went out."""
 
@@ -68,6 +88,7 @@ class Validate:
     """Scores nothing, but notes when it was asked, and may stop the run."""
 
     stop_at: int | None = None
+    clock: Clock | None = None
     seconds: float = 0.0
     dice: tuple[float | None, ...] = (0.5, None)
     epochs: list[int] = field(default_factory=list)
@@ -80,7 +101,8 @@ class Validate:
         self.weights.append({name: value.clone() for name, value in network.state_dict().items()})
         if epoch == self.stop_at:
             raise StoppedError
-        time.sleep(self.seconds)
+        if self.clock:
+            self.clock.now += self.seconds
         scores = {f"case {index}": self.dice[0] for index in range(2)}
         return Validation(
             class_dice=self.dice, case_dice={name: dice for name, dice in scores.items() if dice is not None}
@@ -124,7 +146,9 @@ def trainer_of(
     network = PlainUNet(NETWORK, 1, LABELS.num_outputs)
     cases = CaseCache(store, ("a", "b", "c"), 2**30)
     stages = [
-        PatchStage(end, PatchSampler(cases, light_policy((size,) * 3, ()), 2, config.foreground_share, config.seed))
+        PatchStage(
+            end, PatchSampler(cases, Augmentation.of(LIGHT, (size,) * 3), 2, config.foreground_share, config.seed)
+        )
         for end, size in (*((end, 4) for end, _ in config.growth), (1.0, 8))
     ]
     loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
@@ -150,6 +174,17 @@ def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
 def log_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "training_log.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+@dataclass
+class Timed:
+    """The segmentation loss, whose steps take a sixteenth of a second of a clock."""
+
+    clock: Clock
+
+    def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
+        self.clock.now += 1 / 16
+        return scripted({}).trainer_objective(network, batch)
 
 
 @dataclass
@@ -316,53 +351,51 @@ def test_twenty_steps_in_a_row_without_a_finite_loss_end_the_run_with_a_way_out(
     assert len(broken.values) == 50
 
 
-def test_a_run_by_the_clock_ends_in_its_time(store: PreparedStore, tmp_path: Path) -> None:
+def test_a_run_by_the_clock_ends_in_its_time(store: PreparedStore, tmp_path: Path, clock: Clock) -> None:
     config = TrainConfig(**{**SHORT, "max_seconds": 1.0})
     validate = Validate()
-    trainer = trainer_of(store, tmp_path, config, validate=validate, total_seconds=1.0)
-    start = time.perf_counter()
+    trainer = trainer_of(store, tmp_path, config, validate=validate, total_seconds=1.0, objective=Timed(clock))
     weights = trainer.run().weights
-    assert 1.0 <= time.perf_counter() - start < 2.0
     assert trainer.progress == 1
-    assert trainer.state.step > 3
-    assert trainer.state.elapsed_seconds == pytest.approx(1.0, abs=0.5)
-    assert 2 <= len(validate.epochs) <= 21
+    assert trainer.state.step == 16
+    assert trainer.state.elapsed_seconds == 1
+    assert len(validate.epochs) == 16  # every twentieth of the time, which is every step; the last at the end
     assert all(value.isfinite().all() for value in weights.values())
 
 
-def test_a_slow_validation_comes_less_often(store: PreparedStore, tmp_path: Path) -> None:
-    validate = Validate(seconds=0.1)
-    trainer_of(
-        store, tmp_path, TrainConfig(**{**SHORT, "max_seconds": 1.5}), validate=validate, total_seconds=1.5
-    ).run()
-    # 0.1 s may be 4 % of what lies between two validations: never again in this run, but at its end.
+def test_a_slow_validation_comes_less_often(store: PreparedStore, tmp_path: Path, clock: Clock) -> None:
+    validate = Validate(clock=clock, seconds=0.125)
+    config = TrainConfig(**{**SHORT, "max_seconds": 1.5})
+    trainer_of(store, tmp_path, config, validate=validate, total_seconds=1.5, objective=Timed(clock)).run()
+    # An eighth of a second may be 4 % of what lies between two validations: never again in this run, but at its end.
     assert len(validate.epochs) == 2
 
 
 def test_time_spent_on_validation_does_not_weigh_in_the_average(
-    store: PreparedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: PreparedStore, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainConfig(**{**SHORT, "max_seconds": 1.0, "growth": ()})
-    trainer = trainer_of(store, tmp_path, config, validate=Validate(seconds=0.4), total_seconds=1.0)
+    validate = Validate(clock=clock, seconds=0.375)
+    trainer = trainer_of(store, tmp_path, config, validate=validate, total_seconds=1.0, objective=Timed(clock))
     moved: list[float] = []
     monkeypatch.setattr(trainer.average, "update", moved.append)
     trainer.run()
-    assert sum(moved) < 0.7
-    assert trainer.state.elapsed_seconds > 1.3  # the last validation comes on top
+    assert sum(moved) == 10 / 16
+    assert trainer.state.elapsed_seconds == 1.375  # the last validation comes on top
 
 
-def test_a_run_by_the_clock_goes_on_where_it_stood(store: PreparedStore, tmp_path: Path) -> None:
+def test_a_run_by_the_clock_goes_on_where_it_stood(store: PreparedStore, tmp_path: Path, clock: Clock) -> None:
     config = TrainConfig(**{**SHORT, "max_seconds": 1.0, "growth": ()})
     with pytest.raises(StoppedError):
-        trainer_of(store, tmp_path, config, validate=Validate(stop_at=4), total_seconds=1.0).run()
-    resumed = trainer_of(store, tmp_path, config, total_seconds=1.0)
+        stopping = Validate(stop_at=4)
+        trainer_of(store, tmp_path, config, validate=stopping, total_seconds=1.0, objective=Timed(clock)).run()
+    clock.now += 1000
+    resumed = trainer_of(store, tmp_path, config, total_seconds=1.0, objective=Timed(clock))
     resumed.resume()
-    steps_before, progress = resumed.state.step, resumed.progress
-    assert 0.1 < progress < 1
-    start = time.perf_counter()
+    assert resumed.progress == 0.25  # the checkpoint before the fifth validation, a step ago
     resumed.run()
-    assert time.perf_counter() - start < 1.5 - progress
-    assert resumed.state.step > steps_before
+    assert resumed.state.step == 16
+    assert clock.now == 100 + 5 / 16 + 1000 + 12 / 16
 
 
 def test_a_checkpoint_that_is_missing_or_of_another_network_is_named(store: PreparedStore, tmp_path: Path) -> None:
@@ -411,7 +444,7 @@ def test_no_validation_cases_are_no_obstacle(store: PreparedStore, tmp_path: Pat
 def test_the_objective_compares_in_float32_whatever_the_network_computes_in(store: PreparedStore) -> None:
     torch.manual_seed(0)
     network = PlainUNet(NETWORK, 1, LABELS.num_outputs)
-    batch = PatchSampler(CaseCache(store, ("a",), 0), no_policy((8, 8, 8), ()), 2, 0.5, 0).batch(0)
+    batch = PatchSampler(CaseCache(store, ("a",), 0), Augmentation.of(NONE, (8, 8, 8)), 2, 0.5, 0).batch(0)
     losses = []
     for dtype in (torch.float32, torch.bfloat16):
         loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
@@ -540,15 +573,17 @@ def test_a_longer_run_goes_on_from_the_end_without_a_jump_of_the_learning_rate(
     assert all(value.isfinite().all() for value in outcome.weights.values())
 
 
-def test_a_longer_run_by_the_clock_takes_the_time_given_to_it(store: PreparedStore, tmp_path: Path) -> None:
+def test_a_longer_run_by_the_clock_takes_the_time_given_to_it(
+    store: PreparedStore, tmp_path: Path, clock: Clock
+) -> None:
     config = TrainConfig(**{**SHORT, "max_seconds": 0.5, "growth": ()})
-    trainer_of(store, tmp_path, config, total_seconds=0.5).run()
-    trainer = trainer_of(store, tmp_path, config, total_seconds=0.5)
+    trainer_of(store, tmp_path, config, total_seconds=0.5, objective=Timed(clock)).run()
+    trainer = trainer_of(store, tmp_path, config, total_seconds=0.75, objective=Timed(clock))
     trainer.extend()
-    assert 0.3 < trainer.progress < 0.7
-    assert trainer.state.entered == trainer.progress
+    assert trainer.progress == trainer.state.entered == 0.4
     trainer.run()
-    assert trainer.state.elapsed_seconds == pytest.approx(1.0, abs=0.4)
+    assert trainer.state.elapsed_seconds == 1.25
+    assert trainer.state.step == 20
 
 
 def test_a_checkpoint_holds_the_generators_state(store: PreparedStore, tmp_path: Path) -> None:
@@ -559,3 +594,15 @@ def test_a_checkpoint_holds_the_generators_state(store: PreparedStore, tmp_path:
     torch.manual_seed(6)
     trainer.resume()
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_changes_left_to_the_device_are_made_before_the_network_sees_the_batch(store: PreparedStore) -> None:
+    torch.manual_seed(0)
+    network = PlainUNet(NETWORK, 1, LABELS.num_outputs)
+    loss = DeepSupervision(DiceCrossEntropy(LABELS, batch_dice=True), network.output_strides)
+    objective = SegmentationObjective(loss, Precision(torch.float32, "test"), alone(CPU))
+    here = PatchSampler(CaseCache(store, ("a",), 0), Augmentation.of(UNET2015, (8, 8, 8)), 2, 0.5, 0)
+    there = dataclasses.replace(here, on_device=True)
+    for step in range(3):
+        found, expected = (objective(network, sampler.batch(step)).item() for sampler in (there, here))
+        assert found == pytest.approx(expected, abs=1e-3)

@@ -1,0 +1,114 @@
+"""Show what augmentation makes of patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autounet.augmentation import POLICIES
+from autounet.data.dataset import RawDataset
+from autounet.errors import RequestError
+from autounet.launch.plan_files import read_plan
+from autounet.pipeline.folders import raw_folder
+from autounet.pipeline.planning import planned_seconds
+from autounet.planners import DEFAULT_PLANNER
+from autounet.preprocessing.dataset import store_for
+from autounet.workspace import Workspace
+
+if TYPE_CHECKING:
+    from autounet.plans import Configuration, Plan
+    from autounet.training.preview import PreviewedPatch
+
+_FIRST_CHOICE = "3d_fullres"
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """What `preview` made.
+
+    Attributes:
+        path: The picture.
+        configuration: Whose patches.
+        augmentation: The policy.
+        patches: What is shown, from top to bottom.
+        shown: A sentence on what of each patch is seen.
+    """
+
+    path: Path
+    configuration: str
+    augmentation: str
+    patches: tuple[PreviewedPatch, ...]
+    shown: str
+
+
+def preview(
+    workspace: Workspace,
+    dataset: str,
+    *,
+    configuration: str | None = None,
+    augmentation: str | None = None,
+    num_patches: int = 6,
+    seed: int = 0,
+    output: Path | None = None,
+    planner: str = DEFAULT_PLANNER,
+) -> Previewed:
+    """Draw patches of prepared cases as training would see them, before and after augmentation.
+
+    Args:
+        workspace: Where things are.
+        dataset: `4`, `004` or `Dataset004_Hippocampus`.
+        configuration: Whose patches; `3d_fullres` if there is one by default.
+        augmentation: Name in `autounet.augmentation.POLICIES`; what `train` would use by default.
+        num_patches: How many.
+        seed: Another one shows other patches and changes.
+        output: PNG file; `preview_CONFIGURATION_AUGMENTATION.png` among the prepared data by default.
+        planner: Whose plan.
+
+    Raises:
+        RequestError: There is no such plan, configuration or policy, the cases are not prepared, or `output` is no PNG.
+    """
+    from autounet.launch.requirements import require_prepared
+    from autounet.report.preview import write_preview
+    from autounet.training.config import TrainConfig
+    from autounet.training.preview import preview_patches
+
+    if output is not None and output.suffix.lower() != ".png":
+        raise RequestError(f"-o {output} does not end in .png; the picture is written as PNG")
+    folder = workspace.preprocessed / workspace.find_dataset(dataset)
+    plan = read_plan(folder, planner, dataset)
+    chosen = plan.configuration(configuration or _default_configuration(plan))
+    seconds = planned_seconds(workspace, dataset, chosen.name, planner)
+    config = TrainConfig() if seconds is None else TrainConfig.for_clock(seconds)
+    policy = augmentation or config.augmentation
+    POLICIES.find(policy)
+    raw = RawDataset.load(raw_folder(workspace, dataset))
+    require_prepared(raw, plan, chosen, folder)
+    patches = preview_patches(
+        plan,
+        chosen,
+        store_for(folder, plan, chosen),
+        sorted(case.name for case in raw.cases),
+        policy=policy,
+        laterality=config.laterality,
+        num_patches=num_patches,
+        seed=seed,
+    )
+    path = output or folder / f"preview_{chosen.name}_{policy.replace(':', '_')}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_rgb = [channel.normalization for channel in plan.channels[:3]] == ["rgb_to_0_1"] * 3
+    title = f"{plan.dataset_name}  {chosen.name}  augmentation {policy}"
+    write_preview(path, patches, plan.labels, chosen.spacing_mm, title, is_rgb=is_rgb)
+    return Previewed(path, chosen.name, policy, patches, _shown(plan, chosen, is_rgb))
+
+
+def _default_configuration(plan: Plan) -> str:
+    names = tuple(plan.configurations)
+    return _FIRST_CHOICE if _FIRST_CHOICE in names else names[0]
+
+
+def _shown(plan: Plan, configuration: Configuration, is_rgb: bool) -> str:
+    size = " x ".join(map(str, configuration.patch_size))
+    part = "the middle slice of " if len(configuration.patch_size) == 3 else ""
+    channels = "in colour" if is_rgb else f"channel '{plan.channels[0].name}'"
+    return f"{part}patches of {size}, {channels}, on the left before, on the right after; lines are the labels"

@@ -1,0 +1,86 @@
+"""Instance norm against PyTorch's own, in both memory layouts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from autounet.networks.norm import InstanceNorm
+
+
+@pytest.mark.parametrize(("shape", "oracle"), [((2, 5, 4, 6, 3), nn.InstanceNorm3d), ((3, 5, 8, 6), nn.InstanceNorm2d)])
+def test_instance_norm_is_pytorchs_forward_and_backward(shape: tuple[int, ...], oracle: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    ours, theirs = InstanceNorm(5), oracle(5, affine=True)
+    with torch.no_grad():
+        ours.weight.normal_()
+        ours.bias.normal_()
+        theirs.load_state_dict(ours.state_dict())
+    x = (torch.randn(shape) * 3 + 7).requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    pull = torch.randn(shape)
+    ours_out, theirs_out = ours(x), theirs(y)
+    torch.testing.assert_close(ours_out, theirs_out)
+    (ours_out * pull).sum().backward()
+    (theirs_out * pull).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad, rtol=1e-4, atol=1e-5)
+    for name, parameter in theirs.named_parameters():
+        torch.testing.assert_close(getattr(ours, name).grad, parameter.grad, rtol=1e-4, atol=1e-4)
+
+
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 4, 3), (3, 4, 6, 5)])
+def test_channels_last_gives_the_same_and_stays_channels_last(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm(4)
+    with torch.no_grad():
+        norm.weight.normal_()
+        norm.bias.normal_()
+    x = (torch.randn(shape) * 3 + 7).requires_grad_()
+    y = x.detach().clone(memory_format=LAYOUTS[len(shape)]).requires_grad_()
+    pull = torch.randn(shape)
+    results, gradients = [], []
+    for tensor in (x, y):
+        norm.zero_grad()
+        results.append(norm(tensor))
+        (results[-1] * pull).sum().backward()
+        gradients.append((tensor.grad, norm.weight.grad, norm.bias.grad))
+    assert results[1].is_contiguous(memory_format=LAYOUTS[len(shape)])
+    torch.testing.assert_close(results[1], results[0])
+    for found, expected in zip(*reversed(gradients), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    with torch.inference_mode():
+        torch.testing.assert_close(norm(y.detach()), results[0].detach())
+
+
+def test_the_gradient_in_channels_last_is_that_of_differences() -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm(3).double()
+    x = torch.randn(2, 3, 3, 2, 2, dtype=torch.float64).contiguous(memory_format=torch.channels_last_3d)
+    assert torch.autograd.gradcheck(norm, (x.requires_grad_(),))
+
+
+def test_instance_norm_by_hand() -> None:
+    # Mean 2 and variance 1 (population): (x - 2) / sqrt(1 + 1e-5).
+    out = InstanceNorm(1)(torch.tensor([[[[1.0, 3.0]]]]))
+    torch.testing.assert_close(out, torch.tensor([[[[-1.0, 1.0]]]]) / (1 + 1e-5) ** 0.5)
+
+
+def test_on_the_meta_device_instance_norm_keeps_for_the_backward_pass_what_it_keeps_on_a_cpu() -> None:
+    def kept(device: str) -> list[torch.Size]:
+        norm = InstanceNorm(4).to(device)
+        x = torch.zeros(2, 4, 6, 6, 6, device=device, requires_grad=True)
+        shapes: list[torch.Size] = []
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            shapes.append(tensor.shape)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            norm(x)
+        return shapes
+
+    assert kept("meta") == kept("cpu")
