@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _LIST_OPTIONS = {
     "plan": {"-c", "--configuration", "--patch", "--spacing"},
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
-    "predict": {"-f", "--fold"},
+    "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
+    "ensemble": {"-i", "--input"},
     "dataset create": {"--channel", "--label"},
 }
 

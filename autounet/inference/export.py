@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from autounet.geometry import Array, Box, Shape3
+from autounet.geometry import Array, Box
 from autounet.inference.raw_frame import Floats, RawFrame
 from autounet.labels import BACKGROUND, LabelSchema
 from autounet.parallel import available_cpus

@@ -74,21 +74,21 @@ def memory_bytes(models: Sequence[Predictor], image: Sequence[int], shapes: Sequ
     return weights + max(raw + inputs, inputs + results + tiles, results + 2 * label + slab_bytes)
 
 
-def slab_bytes_within(max_bytes: int | None) -> int:
+def slab_bytes_within(max_bytes: int) -> int:
     """Memory for a slab of probabilities, where that of a case is limited."""
-    return SLAB_BYTES if max_bytes is None else max(_SMALLEST_SLAB_BYTES, min(SLAB_BYTES, max_bytes // 8))
+    return max(_SMALLEST_SLAB_BYTES, min(SLAB_BYTES, max_bytes // 8))
 
 
-def require_room(needs: CaseNeeds, max_bytes: int | None) -> None:
+def require_room(needs: CaseNeeds, max_bytes: int) -> None:
     """Refuse a case that would exceed the memory given.
 
     Raises:
         RunError: It would; with what helps.
     """
-    if max_bytes is not None and needs.memory_bytes > max_bytes:
+    if needs.memory_bytes > max_bytes:
         raise RunError(
             f"needs about {needs.memory_bytes / 2**30:.2f} GiB of memory, more than the {max_bytes / 2**30:.2f} GiB "
-            "given (--max-ram-gib)"
+            "that there are (--max-ram-gib)"
         )
 
 

@@ -1,8 +1,8 @@
 """Probabilities of a case on disk, written and read slab by slab: nobody holds those of a whole case.
 
-    CASE_probabilities.b2nd     (K, Z, Y, X) in the raw frame, uint16, 65535 for a probability of 1; blosc2
-    CASE_probabilities.json     what the channels are and where the voxels lie; written last
-    CASE_probabilities.nii.gz   or, for other programs: uint8, four axes, scaled to 0..1 by its header
+CASE_probabilities.b2nd     (K, Z, Y, X) in the raw frame, uint16, 65535 for a probability of 1; blosc2
+CASE_probabilities.json     what the channels are and where the voxels lie; written last
+CASE_probabilities.nii.gz   or, for other programs: uint8, four axes, scaled to 0..1 by its header
 """
 
 from __future__ import annotations

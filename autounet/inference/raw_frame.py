@@ -113,7 +113,7 @@ class RawFrame:
 
     def interpolated(self, samples: Array, block: Box) -> Floats:
         """Some classes' logits `(N, Z, Y, X)` of a block of the crop, float32, from what `samples` gave for them."""
-        result = np.ascontiguousarray(samples, dtype=np.float32)
+        result: Floats = np.array(samples, dtype=np.float32, order="C")  # the caller works in place
         for axis in _ORDER:
             taps = self.taps[axis]
             if taps is not None:

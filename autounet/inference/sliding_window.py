@@ -133,7 +133,9 @@ class SlidingWindow:
         for batch_index in range(num_batches):
             start, stop = (len(views) * (batch_index + more) // num_batches for more in (0, 1))
             batch = views[start:stop]
-            tiles = [_flip(images[places[number][0]][(slice(None), *places[number][1])], axes) for number, axes in batch]
+            tiles = [
+                _flip(images[places[number][0]][(slice(None), *places[number][1])], axes) for number, axes in batch
+            ]
             for (number, axes), logits in zip(batch, self._mean_logits(networks, torch.stack(tiles)), strict=True):
                 unmirrored = self._flipped_back(logits, axes)
                 mean = unmirrored if mean is None else mean.add_(unmirrored)
@@ -157,8 +159,7 @@ class SlidingWindow:
                 alike.setdefault(values, []).append(number)
         mirrors = _combinations(self.mirror_axes)
         for numbers in alike.values():
-            index, place = places[numbers[0]]
-            logits = self._mean_logits(networks, images[index][(slice(None), *place)][None])[0]
+            logits = self._mean_logits(networks, _tile(images, places[numbers[0]])[None])[0]
             mean = torch.zeros_like(logits)
             for axes in mirrors:
                 mean += self._flipped_back(logits, axes)
@@ -184,6 +185,12 @@ class SlidingWindow:
             total = logits if total is None else total.add_(logits)
         assert total is not None
         return total.div_(len(networks)) if len(networks) > 1 else total
+
+
+def _tile(images: Tensor, place: tuple[int, tuple[slice, ...]]) -> Tensor:
+    """The tile `(C, *tile)` at a place in images `(N, C, *spatial)`."""
+    index, voxels = place
+    return images[index][(slice(None), *voxels)]
 
 
 def _flip(array: Tensor, axes: Mirrored) -> Tensor:

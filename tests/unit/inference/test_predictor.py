@@ -87,7 +87,7 @@ def test_the_number_of_views_is_what_the_network_sees(
     network = threshold(len(patch))
     predictor = predictor_of(record(patch, mirror_axes=mirrors), network)
     assert predictor.num_views(shape) == expected
-    predictor.logits(np.zeros((1, *shape), dtype=np.float32))
+    predictor.logits(image_of(shape).array)
     assert sum(call[0] for call in network.calls) == expected  # type: ignore[union-attr]
 
 
