@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -166,7 +167,7 @@ class _Run:
             # What is read ahead takes memory too, which must be there for both.
             has_room = ready is not None and 2 * ready.needs.memory_bytes <= self._options.max_bytes
             ahead = self._begin(lane, reader) if reader is not None and has_room else None
-            logits = None if ready is None else self._guarded(case, lambda ready=ready: self._predict(lane, ready))
+            logits = None if ready is None else self._guarded(case, partial(self._predict, lane, ready))
             if ready is not None and logits is not None:
                 if writing is not None:
                     writing.result()
@@ -244,10 +245,9 @@ class _Run:
         needs = ready.needs
         if needs.seconds is None and max(ready.num_views) > _VIEWS_WORTH_TIMING:
             for number, model in enumerate(lane):
-                seconds = model.seconds_per_view(model.plan.num_inputs(model.configuration))
-                self._pace.predicted(number, 1, seconds)
-        seconds = self._pace.seconds(ready.num_views, ready.num_values)
-        needs = CaseNeeds(needs.memory_bytes, seconds)
+                num_inputs = model.plan.num_inputs(model.configuration)
+                self._pace.predicted(number, 1, model.seconds_per_view(num_inputs))
+        needs = CaseNeeds(needs.memory_bytes, self._pace.seconds(ready.num_views, ready.num_values))
         if needs.is_worth_telling:
             self._told.put(f"{ready.case.name} needs {needs}")
 

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,7 @@ class ProbabilitySink(Protocol):
     scale: int
     dtype: npt.DTypeLike
 
-    def write(self, start: int, slab: npt.NDArray[np.unsignedinteger]) -> None:  # type: ignore[type-arg]
+    def write(self, start: int, slab: npt.NDArray[Any]) -> None:
         """Take the slab `(K, n, Y, X)` of the raw image's slices from `start` on; slabs come in order."""
 
 

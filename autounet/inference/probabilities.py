@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import IO, Any, Literal
 
 import blosc2
 import nibabel as nib
@@ -62,8 +62,8 @@ class ProbabilityRecord(Record):
 class _Blosc2Sink:
     """Slabs into a chunked, compressed array."""
 
-    scale = 65535
-    dtype: ClassVar[type[np.uint16]] = np.uint16
+    scale: int = 65535
+    dtype: npt.DTypeLike = np.uint16
 
     def __init__(self, path: Path, record: ProbabilityRecord) -> None:
         depth, height, width = record.shape
@@ -84,8 +84,8 @@ class _Blosc2Sink:
 class _NiftiSink:
     """Slabs into a gzip stream a class, which are joined at the end: a gzip file may consist of several."""
 
-    scale = 255
-    dtype: ClassVar[type[np.uint8]] = np.uint8
+    scale: int = 255
+    dtype: npt.DTypeLike = np.uint8
 
     def __init__(self, streams: Sequence[IO[bytes]]) -> None:
         self._streams = streams
@@ -94,7 +94,7 @@ class _NiftiSink:
     def write(self, start: int, slab: npt.NDArray[Any]) -> None:
         """Store the slab `(K, n, Y, X)`; slabs come in order."""
         for stream, packer, values in zip(self._streams, self._packers, slab, strict=True):
-            stream.write(packer.compress(np.ascontiguousarray(values)))
+            stream.write(packer.compress(values.tobytes()))
 
     def join(self, path: Path, record: ProbabilityRecord) -> None:
         """Write the file: header, then class after class."""
@@ -164,7 +164,9 @@ class StoredProbabilities:
             values = self._array[:, start:stop]
         except (RuntimeError, ValueError) as error:
             raise self._damaged(error) from None
-        return values.astype(np.float32) / np.float32(self.record.scale)
+        probabilities: Floats = values.astype(np.float32)
+        probabilities /= self.record.scale
+        return probabilities
 
     def _damaged(self, why: object) -> RequestError:
         return RequestError(f"{self._path} cannot be read ({why}). Predict the case again with --save-probabilities.")

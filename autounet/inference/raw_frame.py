@@ -91,7 +91,7 @@ class RawFrame:
     def of(cls, logits: Array, properties: CaseProperties, plan: Plan) -> RawFrame:
         """Place a case's logits `(K, Z, Y, X)`, axes in the plan's order, in its raw image."""
         cropped: Shape3 = properties.crop.shape  # type: ignore[assignment]
-        shape: Shape3 = tuple(logits.shape[1:])  # type: ignore[assignment]
+        shape: Shape3 = tuple(logits.shape[1:])
         # nnU-Net's rule for probabilities: linear, and slices of an anisotropic grid are taken as they are.
         separated = separated_axis(properties.target_spacing_mm, properties.spacing_mm)
         matrices = matrices_for(shape, cropped, order=LINEAR, separated=separated)
@@ -101,7 +101,7 @@ class RawFrame:
             logits=logits.transpose(0, *(axis + 1 for axis in back)),
             taps=(taps[back[0]], taps[back[1]], taps[back[2]]),
             crop=Box(start=permuted(properties.crop.start, back), stop=permuted(properties.crop.stop, back)),
-            shape=permuted(properties.shape_before_crop, back),  # type: ignore[arg-type]
+            shape=permuted(properties.shape_before_crop, back),
         )
 
     def samples(self, block: Box) -> Array:

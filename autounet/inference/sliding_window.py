@@ -86,7 +86,7 @@ class SlidingWindow:
     @property
     def num_mirrors(self) -> int:
         """Views of a tile: itself and its mirror images."""
-        return 2 ** len(self.mirror_axes)
+        return 1 << len(self.mirror_axes)
 
     def _blend(
         self, networks: Sequence[SegmentationNetwork], images: Tensor, results_on: torch.device, tell: Tell | None

@@ -88,7 +88,7 @@ def test_block_by_block_is_all_at_once(
     block: Shape3,
     dtype: type,
 ) -> None:
-    logits = random_logits(labels.num_outputs, shape).astype(dtype)
+    logits: Array = random_logits(labels.num_outputs, shape).astype(dtype)
     plan, case = record(labels=labels).plan, isotropic(shape, new_shape)
     at_once = RawFrame.of(logits, case, plan)
     resampled = at_once.interpolated(at_once.samples(Box.whole(new_shape)), Box.whole(new_shape))
@@ -145,8 +145,8 @@ def test_classes_that_cannot_win_are_left_out_and_change_nothing(
 class Collected:
     """Keeps the slabs."""
 
-    scale = 65535
-    dtype = np.uint16
+    scale: int = 65535
+    dtype: npt.DTypeLike = np.uint16
 
     def __init__(self) -> None:
         self.slabs: list[Array] = []
