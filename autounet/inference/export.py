@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from autounet.geometry import Array, Box
 from autounet.inference.raw_frame import Floats, RawFrame
@@ -135,8 +134,12 @@ def _fill(slab: Array, start: int, scale: int, frames: Sequence[RawFrame], insid
 
 def probabilities_of(logits: Floats, labels: LabelSchema) -> Floats:
     """Probabilities of logits `(K, ...)`: softmax over classes, sigmoid for regions."""
-    result: Floats = special.expit(logits) if labels.has_regions else special.softmax(logits, axis=0)
-    return result
+    if labels.has_regions:
+        exps: Floats = np.exp(-np.abs(logits))  # of no positive number, which could overflow
+        return np.where(logits >= 0, 1 / (1 + exps), exps / (1 + exps))
+    exps = np.exp(logits - logits.max(axis=0))
+    exps /= exps.sum(axis=0)
+    return exps
 
 
 def label_of_scores(scores: Floats, labels: LabelSchema) -> Array:
@@ -149,7 +152,7 @@ def _decided(frames: Sequence[RawFrame], block: Box, labels: LabelSchema) -> Arr
     if len(frames) > 1:
         return _decided_with_probabilities(frames, block, labels)[0]
     (frame,) = frames
-    samples = frame.samples(block)
+    samples = frame.samples(block).astype(np.float32)  # bounds of half precision take long to find
     outputs = _that_can_win(samples, labels)
     values = ((index, frame.interpolated(samples[index : index + 1], block)[0]) for index in outputs)
     return _label_of(values, block.shape, labels)
@@ -189,9 +192,9 @@ def _label_of(values: Iterable[tuple[int, Floats]], shape: Sequence[int], labels
     return np.asarray(np.array(values_of, dtype=labels.dtype)[winner])
 
 
-def _that_can_win(samples: Array, labels: LabelSchema) -> list[int]:
+def _that_can_win(samples: Floats, labels: LabelSchema) -> list[int]:
     """Outputs that may decide a voxel that is interpolated between these samples `(K, z, y, x)`."""
-    lowest, highest = (np.asarray(bound(axis=(1, 2, 3)), dtype=np.float32) for bound in (samples.min, samples.max))
+    lowest, highest = samples.min(axis=(1, 2, 3)), samples.max(axis=(1, 2, 3))
     slack = _ROUNDING * max(np.abs(lowest).max(), np.abs(highest).max())
     threshold = 0.0 if labels.has_regions else lowest.max()
     chosen: list[int] = np.flatnonzero(highest >= threshold - slack).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -129,7 +130,7 @@ class Predictor:
     ) -> Predictor:
         """A predictor of networks in memory."""
         chosen = options or WindowOptions(mirror=mirror)
-        precision = precision or choose_precision("auto", device)
+        precision = precision or prediction_precision(device)
         patch = record.configuration.patch_size
         mirrors = record.mirroring
         budget = _CPU_BATCH_VOXELS if device.type == "cpu" else _GPU_BATCH_VOXELS
@@ -239,6 +240,14 @@ def _with_common_mirrors(records: Sequence[ModelRecord]) -> ModelRecord:
         if all(axis in other.axes and (axis == other.swap_axis) == (axis == first.swap_axis) for other in others)
     ]
     return records[0].model_copy(update={"mirror_axes": tuple(common)})
+
+
+def prediction_precision(device: torch.device) -> Precision:
+    """The number format to predict in; a CPU without units for bfloat16 need not be timed, which takes a second."""
+    has_units = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # of x86; newer than the oldest PyTorch
+    if device.type == "cpu" and platform.machine() in ("x86_64", "AMD64") and has_units and not has_units():
+        return Precision(torch.float32, "the CPU has no units for bfloat16")
+    return choose_precision("auto", device)
 
 
 def mask_channels(label: Array, labels: LabelSchema) -> npt.NDArray[np.float32]:

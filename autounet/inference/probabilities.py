@@ -16,8 +16,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import blosc2
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
@@ -30,7 +28,6 @@ from autounet.records import SCHEMA_VERSION, Record, atomic_path
 
 ProbabilityFormat = Literal["b2nd", "nifti"]
 SUFFIX = "_probabilities"
-_COMPRESSION = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.BITSHUFFLE], "nthreads": 1}
 _CHUNK_BYTES = 4 * 2**20
 _GZIP_BITS = 31  # zlib's window of 15 bits, plus 16 for a gzip header
 _GZIP_LEVEL = 1
@@ -66,6 +63,8 @@ class _Blosc2Sink:
     dtype: npt.DTypeLike = np.uint16
 
     def __init__(self, path: Path, record: ProbabilityRecord) -> None:
+        import blosc2  # takes a while, and most predictions store none
+
         depth, height, width = record.shape
         slices = max(1, min(depth, _CHUNK_BYTES // (height * width * np.dtype(self.dtype).itemsize)))
         self._array = blosc2.empty(
@@ -73,7 +72,12 @@ class _Blosc2Sink:
             dtype=self.dtype,
             chunks=(1, slices, height, width),
             urlpath=str(path),
-            cparams=_COMPRESSION,
+            cparams={
+                "codec": blosc2.Codec.ZSTD,
+                "clevel": 1,
+                "filters": [blosc2.Filter.BITSHUFFLE],
+                "nthreads": 1,
+            },
         )
 
     def write(self, start: int, slab: npt.NDArray[Any]) -> None:
@@ -144,6 +148,8 @@ class StoredProbabilities:
     """
 
     def __init__(self, path: Path) -> None:
+        import blosc2
+
         self.record = ProbabilityRecord.read(path)
         self._path = path.with_suffix(".b2nd")
         try:
@@ -178,6 +184,8 @@ def stored_cases(folder: Path) -> dict[str, Path]:
 
 
 def _nifti_header(record: ProbabilityRecord) -> bytes:
+    import nibabel as nib
+
     header = nib.Nifti1Header()
     header.set_data_dtype(np.uint8)
     header.set_data_shape((*record.shape[::-1], record.labels.num_outputs))

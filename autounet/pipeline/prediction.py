@@ -189,15 +189,14 @@ def _lanes(
 ) -> list[Lane]:
     """All models on every device."""
     from autounet.allocator import keep_large_blocks
-    from autounet.inference.predictor import Predictor
+    from autounet.inference.predictor import Predictor, prediction_precision
     from autounet.training.device import choose_device
-    from autounet.training.precision import choose_precision
 
     found = [choose_device(name) for name in devices]
     if any(device.type == "cpu" for device in found):
         keep_large_blocks()
     # Devices of a kind are alike: one measurement is enough.
-    precisions = {device.type: choose_precision("auto", device) for device in found}
+    precisions = {device.type: prediction_precision(device) for device in found}
     lanes = [
         tuple(
             Predictor.load(path, folds=folds or own, device=device, precision=precisions[device.type], options=options)

@@ -36,7 +36,7 @@ def save_model(folder: Path, record: ModelRecord, num_folds: int = 1) -> Path:
     return folder
 
 
-def write_image(folder: Path, name: str, shape: tuple[int, int, int] = (14, 12, 10)) -> None:
+def write_image(folder: Path, name: str, shape: tuple[int, int, int] = (12, 8, 10)) -> None:
     folder.mkdir(exist_ok=True)
     array = np.random.default_rng(len(name)).normal(size=shape).astype(np.float32)
     nib.save(nib.Nifti1Image(array, AFFINE), folder / f"{name}_0000.nii")
@@ -114,7 +114,7 @@ def test_probabilities_are_those_of_the_mask(tmp_path: Path, predict: Predict) -
         assert np.array_equal(mask, plain[name])
         stored = StoredProbabilities(stored_cases(tmp_path / "arrays")[name])
         values = stored.slab(0, 10)
-        assert values.shape == (3, 10, 12, 14)
+        assert values.shape == (3, 10, 8, 12)
         np.testing.assert_allclose(values.sum(axis=0), 1, atol=1e-4)
         clear = np.sort(values, axis=0)[-1] - np.sort(values, axis=0)[-2] > 1e-4
         assert np.array_equal(np.array([0, 3, 7])[values.argmax(axis=0)][clear], mask.T[clear])
