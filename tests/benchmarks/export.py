@@ -4,7 +4,8 @@
     python tests/benchmarks/export.py --nnunet PYTHON     # the same by nnU-Net, installed for that interpreter
 
 Every measurement runs in a process of its own, whose peak memory above the input is told. Logits are float16, as
-nnU-Net's window gives them. `--smooth` makes them like a network's, far apart; without it they are noise, the worst case.
+nnU-Net's window gives them. `--smooth` makes them like a network's, far apart; without it they are noise: the worst
+case.
 """
 
 from __future__ import annotations
