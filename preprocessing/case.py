@@ -46,6 +46,19 @@ class CaseProperties(Record):
     way_back: Interpolation = LOGITS_INTERPOLATION
     turn: Turn | None = None
 
+    def way_to_raw(self, plan: Plan) -> tuple[Shape3, tuple[int, ...]]:
+        """How to come from the plan's axes to the raw image's: the order, and the plan's axes to mirror before."""
+        back = plan.transpose_backward
+        if self.turn is None:
+            return back, ()
+        order = tuple(back[axis] for axis in np.argsort(self.turn.order))
+        return (order[0], order[1], order[2]), tuple(back[axis] for axis in self.turn.mirrored)
+
+    def raw_shape(self, plan: Plan) -> Shape3:
+        """Shape of the raw image `(z, y, x)`."""
+        shape: Shape3 = permuted(self.shape_before_crop, self.way_to_raw(plan)[0])
+        return shape
+
 
 @dataclass(frozen=True)
 class PreparedCase:

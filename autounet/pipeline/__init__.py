@@ -7,7 +7,7 @@ from autounet.pipeline.checking import check
 from autounet.pipeline.evaluation import evaluate
 from autounet.pipeline.models import ModelInfo, import_nnunet, model_info, pack, self_test_model, unpack
 from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan, planned_seconds
-from autounet.pipeline.prediction import Predicted, predict
+from autounet.pipeline.prediction import Predicted, ensemble, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
 from autounet.pipeline.previewing import Previewed, preview
 from autounet.pipeline.training import Trained, folds_to_train, train
@@ -20,6 +20,7 @@ __all__ = [
     "Previewed",
     "Trained",
     "check",
+    "ensemble",
     "evaluate",
     "existing_plan",
     "folds_to_train",
