@@ -119,11 +119,11 @@ def run_self_test(fold: Path, expected: SelfTest, network: SegmentationNetwork, 
 
 
 def _size(network: SegmentationNetwork, patch: tuple[int, ...]) -> tuple[int, ...]:
-    """As small as lets every resolution have some voxels, and no larger than the patch."""
+    """Of a patch that is cut to what every resolution needs to have some voxels."""
     if any(network.halo):
         return patch
     return tuple(
-        min(edge, max(2 * factor, -(-_SHORTEST_EDGE // factor) * factor))
+        max(2 * factor, min(edge, -(-_SHORTEST_EDGE // factor) * factor))
         for edge, factor in zip(patch, network.divisor, strict=True)
     )
 

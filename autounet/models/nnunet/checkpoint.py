@@ -6,7 +6,6 @@ of nnU-Net's holds NumPy scalars, in the curves of its log, which are allowed to
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -72,24 +71,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RequestError(f"{path} does not exist") from None
-    except pickle.UnpicklingError as error:
-        raise RequestError(_unpickling_message(path, str(error))) from None
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise RequestError(f"{path} is damaged or no checkpoint ({_first_line(error)}). Copy it again.") from None
+    except Exception as error:  # damage makes it fail in any way
+        raise RequestError(f"{path} {_reason(error)}") from None
     if not isinstance(content, dict) or "network_weights" not in content:
         raise RequestError(f"{path} is no checkpoint of nnU-Net v2: it holds no 'network_weights'.")
     return Checkpoint.parse(content, str(path))
 
 
-def _unpickling_message(path: Path, text: str) -> str:
-    named = _FOREIGN.search(text)
+def _reason(error: Exception) -> str:
+    named = _FOREIGN.search(str(error))
     if named:
         return (
-            f"{path} holds {named[1]}, which is not data; it is not loaded, because it could run anything. Load it "
-            "with nnU-Net where you trust it, and save it again with the weights as tensors."
+            f"holds {named[1]}, which is not data; it is not loaded, because it could run anything. Load it with nnU-Net "
+            "where you trust it, and save it again with the weights as tensors."
         )
-    return f"{path} is damaged or no checkpoint ({text.splitlines()[0][:120]}). Copy it again."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+    first_line = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    return f"is damaged or no checkpoint ({first_line}). Copy it again."

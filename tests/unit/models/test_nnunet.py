@@ -152,7 +152,7 @@ def test_a_checkpoint_that_could_run_something_is_not_loaded(
     torch.save({**content, "logging": Evil()}, path)
     with pytest.raises(RequestError, match=r"checkpoint_final\.pth holds print, which is not data"):
         import_model(ImportRequest(theirs), tmp_path / "model")
-    path.write_bytes(pickle.dumps(Evil()))
+    path.write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(RequestError, match=r"not data|damaged or no checkpoint"):
         read_checkpoint(path)
     assert "this ran" not in capsys.readouterr().out

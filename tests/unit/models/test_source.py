@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autounet.errors import RequestError
-from autounet.models.folder import FoldName, ModelRecord, build_network, record_path, save_weights
+from autounet.models.folder import FoldName, ModelRecord, build_network, save_weights, seal_fold
 from autounet.models.source import read_starting_point
 from autounet.plans import NetworkPlan, Plan
 from autounet.training.checkpoint import prefixed, save_tensors
@@ -33,7 +33,7 @@ def save_fold(model: Path, record: ModelRecord) -> Path:
     folder = model / f"fold_{record.fold}"
     torch.manual_seed(0)
     save_weights(folder, dict(build_network(record).state_dict()))
-    record.write(record_path(folder))
+    seal_fold(folder, record)
     return folder
 
 
