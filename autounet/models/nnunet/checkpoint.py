@@ -82,8 +82,8 @@ def _reason(error: Exception) -> str:
     named = _FOREIGN.search(str(error))
     if named:
         return (
-            f"holds {named[1]}, which is not data; it is not loaded, because it could run anything. Load it with nnU-Net "
-            "where you trust it, and save it again with the weights as tensors."
+            f"holds {named[1]}, which is not data; it is not loaded, because it could run anything. Load it with "
+            "nnU-Net where you trust it, and save it again with the weights as tensors."
         )
     first_line = (str(error).splitlines() or [type(error).__name__])[0][:120]
     return f"is damaged or no checkpoint ({first_line}). Copy it again."
