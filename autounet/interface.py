@@ -104,9 +104,10 @@ class Predictor:
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise RequestError(f"two of the inputs are called {repeated}; their masks would be one file. Rename one.")
-        problems = predict_cases(self._predictor, cases, folder)
-        if problems:
-            raise DataError(f"{folder} (the other {len(cases) - len(problems)} cases were predicted)", problems)
+        failures = predict_cases([(self._predictor,)], cases, folder)
+        if failures:
+            title = f"{folder} (the other {len(cases) - len(failures)} cases were predicted)"
+            raise DataError(title, [failure.problem for failure in failures])
         return [folder / f"{name}{label_ending(plan.file_ending)}" for name in names]
 
 

@@ -17,7 +17,7 @@ from autounet.cli.arguments import spread
 from autounet.errors import AutounetError, DataError, RequestError, WorkError
 from autounet.inference.probabilities import StoredProbabilities, stored_cases
 from autounet.labels import LabelClass, LabelSchema
-from autounet.models.folder import ModelRecord, build_network, fold_folder, record_path, save_weights
+from autounet.models.folder import ModelRecord, build_network, fold_folder, save_weights, seal_fold
 from autounet.training.precision import Precision
 from autounet.workspace import Workspace
 
@@ -32,7 +32,7 @@ def save_model(folder: Path, record: ModelRecord, num_folds: int = 1) -> Path:
         torch.manual_seed(fold)
         target = fold_folder(folder, fold)
         save_weights(target, dict(build_network(record).state_dict()))
-        record.model_copy(update={"fold": fold, "finished": True}).write(record_path(target))
+        seal_fold(target, record.model_copy(update={"fold": fold, "finished": True}))
     return folder
 
 
