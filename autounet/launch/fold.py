@@ -195,7 +195,9 @@ def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss, reporter:
     reporter.say(backend.reason)
     stages = []
     for stage in growth_stages(configuration, config):
-        augmentation = Augmentation.for_plan(record.plan, config.augmentation, config.laterality, stage.patch_size)
+        augmentation = Augmentation.for_plan(
+            record.plan, configuration, config.augmentation, config.laterality, stage.patch_size
+        )
         sampler = PatchSampler(
             cases,
             augmentation,

@@ -23,7 +23,7 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
     reporter.say(configuration.time.summary)
     if config.max_seconds is None:
         reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
-    augmentation = Augmentation.for_plan(run.plan, config.augmentation, config.laterality, configuration.patch_size)
+    augmentation = Augmentation.for_plan(run.plan, configuration, config.augmentation, config.laterality)
     _tell_sides(augmentation.mirroring, reporter)
     return ModelRecord(
         plan=run.plan,
