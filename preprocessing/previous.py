@@ -6,6 +6,7 @@ from and of the prepared case that it belongs to, so a file that is there is who
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,24 +36,23 @@ class PreviousStage:
         name: Of the first stage's model; its predictions lie in `STORE/previous_NAME/`.
         labels: What the values mean.
         masks: Its prediction of every case, on the raw image's grid.
+        paths: The same on the second stage's grid.
     """
 
     store: PreparedStore
     name: str
     labels: LabelSchema
     masks: Mapping[str, Path]
+    paths: Mapping[str, Path]
 
-    @property
-    def folder(self) -> Path:
-        """Where the prepared predictions lie."""
-        return self.store.folder / f"previous_{self.name}"
-
-    def path(self, case: str) -> Path:
-        """The prepared prediction of a case."""
-        digest = hashlib.sha256()
-        for part in (_FORMAT.encode(), self.store.record(case).recipe.encode(), self.masks[case].read_bytes()):
-            digest.update(hashlib.sha256(part).digest())
-        return self.folder / f"{case}_{digest.hexdigest()[:16]}.b2nd"
+    @classmethod
+    def of(cls, store: PreparedStore, name: str, labels: LabelSchema, masks: Mapping[str, Path]) -> PreviousStage:
+        """Of masks that lie there; their content names what is prepared of them."""
+        folder = store.folder / f"previous_{name}"
+        paths = {
+            case: folder / f"{case}_{_digest(store.record(case).recipe, mask)}.b2nd" for case, mask in masks.items()
+        }
+        return cls(store, name, labels, masks, paths)
 
     def prepare(self, case: str, plan: Plan) -> bool:
         """Put the prediction of a case onto the grid of the prepared case, unless that lies ready.
@@ -63,7 +63,7 @@ class PreviousStage:
         Raises:
             RequestError: The mask is not of the size of the case.
         """
-        path = self.path(case)
+        path = self.paths[case]
         if path.exists():
             return False
         mask, _ = read_label(self.masks[case])
@@ -72,15 +72,22 @@ class PreviousStage:
         except RequestError as error:
             raise RequestError(f"{self.masks[case]}: {error}") from None
         self.store.write_label(path, prepared)
-        for old in path.parent.glob(f"{case}_{'[0-9a-f]' * 16}.b2nd"):
+        for old in path.parent.glob(f"{glob.escape(case)}_{'[0-9a-f]' * 16}.b2nd"):
             if old != path:  # of a first stage that was trained anew
                 old.unlink(missing_ok=True)
         return True
 
     def segmentation(self, case: str) -> Any:
         """The prediction of a case `(1, Z, Y, X)`, memory-mapped."""
-        return self.store.open_array(self.path(case))
+        return self.store.open_array(self.paths[case])
 
     def channels(self, case: str) -> Array:
         """The prediction of a case as input channels `(num_foreground_values, Z, Y, X)`, float32."""
         return self.labels.value_masks(self.segmentation(case)[0]).astype(np.float32)
+
+
+def _digest(recipe: str, mask: Path) -> str:
+    digest = hashlib.sha256()
+    for part in (_FORMAT.encode(), recipe.encode(), mask.read_bytes()):
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:16]

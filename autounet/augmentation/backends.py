@@ -23,7 +23,9 @@ class Backend:
     reason: str
 
 
-def choose_backend(asked: BackendChoice, device_type: str, needs_maps: bool = False, is_cascade: bool = False) -> Backend:
+def choose_backend(
+    asked: BackendChoice, device_type: str, needs_maps: bool = False, is_cascade: bool = False
+) -> Backend:
     """The backend asked for, or the one that keeps the bottleneck free.
 
     A rule and no measurement, because the choice decides the noise of every batch: two runs of one seed on one machine

@@ -14,6 +14,8 @@ import torch
 
 from autounet.data.io import Image
 from autounet.errors import RequestError
+from autounet.geometry import Array
+from autounet.inference.cascade import first_stage_of, swapped_inputs, with_earlier
 from autounet.inference.export import export_label
 from autounet.inference.sliding_window import SlidingWindow
 from autounet.inference.tiles import tile_origins
@@ -39,6 +41,8 @@ class Predictor:
         networks: Their logits are averaged.
         window: How they are moved over an image.
         device: Where they are.
+        first: The first stage of a cascade, whose mask is a further input; `None` where there is none, or where masks
+            are given.
     """
 
     plan: Plan
@@ -46,6 +50,7 @@ class Predictor:
     networks: tuple[SegmentationNetwork, ...]
     window: SlidingWindow
     device: torch.device
+    first: Predictor | None = None
 
     @classmethod
     def load(
@@ -57,7 +62,7 @@ class Predictor:
         precision: Precision | None = None,
         mirror: bool = True,
     ) -> Predictor:
-        """Load a model folder.
+        """Load a model folder; of a cascade's second stage, all finished folds of the first with it.
 
         Args:
             model: The folder with `fold_0` and so on.
@@ -79,7 +84,10 @@ class Predictor:
             )
         networks = tuple(load_network(fold_folder(model, records[name].fold), records[name], device) for name in chosen)
         record = _with_common_mirrors([records[name] for name in chosen])
-        return cls.of(record, networks, device=device, precision=precision, mirror=mirror)
+        found = first_stage_of(model, record)
+        first = cls.load(found, device=device, precision=precision, mirror=mirror) if found else None
+        predictor = cls.of(record, networks, device=device, precision=precision, mirror=mirror)
+        return replace(predictor, first=first)
 
     @classmethod
     def of(
@@ -102,14 +110,17 @@ class Predictor:
             batch_size=max(1, int(budget // np.prod(patch))),
             swap_axis=mirrors.swap_axis,
             swapped_channels=swapped_channels(record.plan.labels, mirrors.pairs),
+            swapped_inputs=swapped_inputs(record.plan, record.configuration, mirrors.pairs),
         )
         return cls(record.plan, record.configuration, networks, window, device)
 
-    def predict(self, image: Image) -> npt.NDArray[Any]:
+    def predict(self, image: Image, earlier: Array | None = None) -> npt.NDArray[Any]:
         """The label map of a raw image.
 
         Args:
             image: `(C, Z, Y, X)` with its geometry, as a reader gives it.
+            earlier: The first stage's mask `(Z, Y, X)` in the same frame, for the second stage of a cascade; predicted
+                by `first` if not given.
 
         Returns:
             `(Z, Y, X)`, uint8 or uint16, in the frame of the image.
@@ -121,7 +132,12 @@ class Predictor:
         if num_broken:
             raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
         prepared = prepare_case(image, None, self.plan, self.configuration)
-        return export_label(self.logits(prepared.image), prepared.properties, self.plan)
+        channels = prepared.image
+        if earlier is None and self.first is not None:
+            earlier = self.first.predict(image)
+        if earlier is not None:
+            channels = with_earlier(prepared, earlier, self.plan)
+        return export_label(self.logits(channels), prepared.properties, self.plan)
 
     def logits(self, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits `(K, Z, Y, X)` of a prepared image `(C, Z, Y, X)`."""

@@ -27,6 +27,7 @@ class SlidingWindow:
         batch_size: Tiles and mirrors of tiles at once.
         swap_axis: Axis along which a mirror swaps left and right: the logits of its mirrors do likewise.
         swapped_channels: Which channel takes the place of each then.
+        swapped_inputs: The same of the network's input, where an earlier stage's left and right are part of it.
     """
 
     tile: tuple[int, ...]
@@ -36,6 +37,7 @@ class SlidingWindow:
     batch_size: int = 1
     swap_axis: int | None = None
     swapped_channels: tuple[int, ...] = ()
+    swapped_inputs: tuple[int, ...] = ()
 
     @torch.inference_mode()
     def logits(self, networks: Sequence[SegmentationNetwork], image: Tensor) -> Tensor:
@@ -69,7 +71,7 @@ class SlidingWindow:
         for start in range(0, len(views), self.batch_size):
             batch = views[start : start + self.batch_size]
             tiles = torch.stack(
-                [_flip(padded[index][(slice(None), *self._place(at))], axes) for index, at, axes in batch]
+                [self._mirrored(padded[index][(slice(None), *self._place(at))], axes) for index, at, axes in batch]
             )
             logits = self._mean_logits(networks, tiles)
             if total is None:
@@ -83,6 +85,12 @@ class SlidingWindow:
 
     def _place(self, origin: Sequence[int]) -> tuple[slice, ...]:
         return tuple(slice(at, at + edge) for at, edge in zip(origin, self.tile, strict=True))
+
+    def _mirrored(self, tile: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """A tile `(C, *tile)` as its mirror image would have been given to the network."""
+        if self.swap_axis in axes and self.swapped_inputs:
+            tile = tile[list(self.swapped_inputs)]
+        return _flip(tile, axes)
 
     def _flipped_back(self, logits: Tensor, axes: Sequence[int]) -> Tensor:
         """Logits `(K, *tile)` of a mirrored tile as those of the tile itself."""

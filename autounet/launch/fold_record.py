@@ -31,6 +31,8 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
         fold=run.fold,
         mirror_axes=augmentation.mirror_axes,
         config=config,
+        training_digest=run.split.training_digest,
+        previous_model=None if run.previous is None else run.previous.name,
     )
 
 

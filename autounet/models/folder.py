@@ -24,6 +24,7 @@ from autounet.training.config import TrainConfig
 from autounet.workspace import Workspace
 
 FoldName = int | Literal["all"]
+PREVIOUS_STAGE = "previous_stage"
 
 
 class ModelRecord(Record):
@@ -40,6 +41,9 @@ class ModelRecord(Record):
         finished: Whether training came to its end.
         stopped_by: Who ended it before its time; its weights are usable all the same. `None` where nobody did.
         validation_dice: Mean foreground Dice on the fold's validation cases.
+        training_digest: Of the names of the cases it was trained on, so that nobody takes it for one that has not
+            seen them; `None` in models from before there was such a thing.
+        previous_model: Name of the first stage's model folder, in the second stage of a cascade; it lies beside.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -52,6 +56,8 @@ class ModelRecord(Record):
     finished: bool = False
     stopped_by: str | None = None
     validation_dice: float | None = None
+    training_digest: str | None = None
+    previous_model: str | None = None
 
     @property
     def mirroring(self) -> Mirroring:
@@ -63,6 +69,14 @@ class ModelRecord(Record):
 def model_folder(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:
     """Where the folds of a configuration lie."""
     return workspace.results / plan.dataset_name / f"{plan.planner}__{configuration.network.name}__{configuration.name}"
+
+
+def previous_stage_folder(model: Path, record: ModelRecord) -> Path | None:
+    """The model folder of the first stage: inside the second's, where both were handed on as one, else beside it."""
+    inside = model / PREVIOUS_STAGE
+    if inside.is_dir():
+        return inside
+    return None if record.previous_model is None else model.parent / record.previous_model
 
 
 def fold_folder(model: Path, fold: FoldName) -> Path:

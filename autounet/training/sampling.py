@@ -125,7 +125,8 @@ class PatchSampler:
         foreground_share: Patches from the end of the batch that are centred on foreground.
         seed: Of the run.
         label_maps: Computes what the loss needs, from the label map as it comes out of augmentation.
-        on_device: Leave the changes to the device that trains; else they are made here. Not with `label_maps`, nor in a cascade.
+        on_device: Leave the changes to the device that trains; else they are made here. Not with `label_maps`, nor in
+            a cascade.
     """
 
     cases: CaseCache
