@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _LIST_OPTIONS = {
     "plan": {"-c", "--configuration", "--patch", "--spacing"},
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
+    "train": {"--logger"},
     "predict": {"-f", "--fold"},
     "dataset create": {"--channel", "--label"},
 }

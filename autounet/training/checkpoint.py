@@ -28,6 +28,7 @@ class TrainingState(Record):
         best_dice: Best mean of these so far.
         validations_since_best: How many came after it.
         loss: Smoothed over the last steps; `None` before the first.
+        waited_seconds: Of that time, spent waiting for batches.
         skipped_steps: Steps left out because the loss or its gradient was not finite.
         finished: Whether the run came to its end.
     """
@@ -41,6 +42,7 @@ class TrainingState(Record):
     best_dice: float | None = None
     validations_since_best: int = 0
     loss: float | None = None
+    waited_seconds: float = 0.0
     skipped_steps: int = 0
     finished: bool = False
 

@@ -2,7 +2,7 @@
 
 The loss of a batch is not the mean of its parts' losses (batch Dice pools a class over all samples, cross-entropy
 divides by the voxels that count), so the outputs are gathered and every process computes the loss of the whole batch:
-any loss is then exactly what one process would find. Gradients are summed (docs/decisions/0008).
+any loss is then exactly what one process would find. Gradients are summed (docs/decisions/0009).
 """
 
 from __future__ import annotations

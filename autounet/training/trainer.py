@@ -36,6 +36,7 @@ from autounet.training.replicas import Replicas, alone
 from autounet.training.sampling import BatchStream, PatchBatch, PatchSampler
 from autounet.training.schedule import learning_rate
 from autounet.training.stopping import StopRequest
+from autounet.training.telling import step_line, validation_line
 
 # So many steps in a row without a finite loss cannot be chance.
 _MAX_SKIPPED_IN_A_ROW = 20
@@ -61,11 +62,6 @@ class Validation:
 
     class_dice: tuple[float | None, ...]
     case_dice: Mapping[str, float]
-
-    @property
-    def mean_dice(self) -> float | None:
-        """Mean over the classes that occur."""
-        return mean_of_known(self.class_dice)
 
 
 @dataclass(frozen=True)
@@ -232,7 +228,7 @@ class Trainer:
                 if self.progress >= stage.end:
                     stream.close()
                     stage, stream = self._open_stream()
-                stopped = self._step(next(stream), learning_rate(self.config, self.progress, self.state.entered))
+                stopped = self._step(self._next(stream), learning_rate(self.config, self.progress, self.state.entered))
                 if stopped is not None:
                     self.save()  # before the cool-down: whoever resumes goes on as if nothing had been
                     self._cool_down(stream, stopped)
@@ -269,6 +265,14 @@ class Trainer:
             self._step(next(stream), rate * left)
             self.average.update(1 / steps, _COOLDOWN_AVERAGE)
 
+    def _next(self, stream: BatchStream) -> PatchBatch:
+        """The next batch, and how long it kept the device waiting."""
+        began = time.perf_counter()
+        batch = next(stream)
+        waited = self.state.waited_seconds + time.perf_counter() - began
+        self.state = self.state.model_copy(update={"waited_seconds": waited})
+        return batch
+
     def _stage(self) -> PatchStage:
         return next(entry for entry in self.stages if self.progress < entry.end or entry is self.stages[-1])
 
@@ -302,7 +306,7 @@ class Trainer:
             }
         )
         self.average.update(self.progress - before)
-        self.reporter.status(self._status(rate))
+        self.reporter.status(step_line(self.state, rate, self.progress))
         return (asked or "another process") if stop else None
 
     def _update(self, loss: Tensor) -> bool:
@@ -380,21 +384,4 @@ class Trainer:
         )
         if self.log:
             self.log.append(row)
-        dice = " ".join("-" if value is None else f"{value:.3f}" for value in result.class_dice)
-        mean = "-" if result.mean_dice is None else f"{result.mean_dice:.3f}"
-        cases = "case" if row.num_cases == 1 else "cases"
-        self.reporter.say(
-            f"{self.progress:4.0%}  step {self.state.step:6d}  loss {row.loss:.3f}  "
-            f"Dice {mean} ({dice}) on {row.num_cases} validation {cases}  {self._time_left()}"
-        )
-
-    def _status(self, rate: float) -> str:
-        best = "" if self.state.best_dice is None else f", best validation Dice {self.state.best_dice:.3f}"
-        loss = "-" if self.state.loss is None else f"{self.state.loss:.3f}"
-        return f"step {self.state.step}, loss {loss}, learning rate {rate:.2g}{best}, {self._time_left()}"
-
-    def _time_left(self) -> str:
-        if self.progress <= 0:
-            return ""
-        left = self.state.elapsed_seconds * (1 - self.progress) / self.progress
-        return f"{duration(left)} left"
+        self.reporter.say(validation_line(row, self.state, self.progress))
