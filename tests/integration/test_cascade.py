@@ -1,4 +1,4 @@
-"""The second stage of a cascade as a user drives it: trained on what the first has not seen, predicted in one command."""
+"""A cascade as a user drives it: the second stage learns from cases new to the first, one command predicts."""
 
 from __future__ import annotations
 

@@ -99,9 +99,7 @@ def test_a_network_that_repeats_the_first_stage_repeats_it_with_mirrors_too(reco
     predictor = Predictor.of(model, networks, device=CPU, precision=FLOAT32, mirror=mirror)
     np.testing.assert_array_equal(predictor.predict(image, mask), mask)
     told: Any = Told(mask)
-    both = Predictor(
-        predictor.plan, predictor.configuration, networks, predictor.window, predictor.device, first=told
-    )
+    both = Predictor(predictor.plan, predictor.configuration, networks, predictor.window, predictor.device, first=told)
     np.testing.assert_array_equal(both.predict(image), mask)
     np.testing.assert_array_equal(both.predict(image, np.zeros_like(mask)), 0)
 
@@ -109,7 +107,7 @@ def test_a_network_that_repeats_the_first_stage_repeats_it_with_mirrors_too(reco
 def test_the_first_stage_lies_beside_and_fits(record: Any, tmp_path: Path) -> None:
     model = second_stage(record)
     assert first_stage_of(tmp_path / "second", record()) is None
-    with pytest.raises(RequestError, match="its first stage .*first_model has no finished fold"):
+    with pytest.raises(RequestError, match=r"its first stage .*first_model has no finished fold"):
         first_stage_of(tmp_path / "second", model)
     with pytest.raises(RequestError, match=r"\*__first has no finished fold"):
         first_stage_of(tmp_path / "second", model.model_copy(update={"previous_model": None}))
