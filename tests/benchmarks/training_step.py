@@ -37,6 +37,7 @@ from autounet.training.replicas import alone
 from autounet.training.sampling import BatchStream, CaseCache, PatchSampler
 from autounet.training.time_budget import layout_of
 
+WARM_UP = 3  # until freed memory is used again
 keep_large_blocks()
 folder, steps = Path(sys.argv[1]), int(sys.argv[2])
 config, device = TrainConfig(), torch.device("cpu")
@@ -55,7 +56,7 @@ augmentation = Augmentation.for_plan(plan, "nnunet", "ignore", chosen.patch_size
 cases = CaseCache(store, names, 2**31)
 sampler = PatchSampler(cases, augmentation, chosen.batch_size, 0.33, 0, None, on_device=True)
 stream, seconds, waited = BatchStream(sampler, 0, 0), [], 0.0
-for _ in range(steps + 1):
+for _ in range(steps + WARM_UP):
     start = time.perf_counter()
     batch = next(stream)
     waited += time.perf_counter() - start
@@ -67,7 +68,7 @@ for _ in range(steps + 1):
     value.item()
     seconds.append(time.perf_counter() - start)
 stream.close()
-print(json.dumps({"seconds": seconds[1:], "waited": waited / sum(seconds), "patch": list(chosen.patch_size),
+print(json.dumps({"seconds": seconds[WARM_UP:], "waited": waited / sum(seconds), "patch": list(chosen.patch_size),
                   "batch": chosen.batch_size, "features": list(chosen.network.features)}))
 """
 
@@ -78,6 +79,8 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from batchgenerators.utilities.file_and_folder_operations import load_json
 
+WARM_UP = 2
+
 if __name__ == "__main__":
     folder, steps = Path(sys.argv[1]), int(sys.argv[2])
     plans, dataset = load_json(str(folder / "nnUNetPlans.json")), load_json(str(folder / "dataset.json"))
@@ -87,11 +90,11 @@ if __name__ == "__main__":
     trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
     trainer.network.train()
     seconds = []
-    for _ in range(steps + 1):
+    for _ in range(steps + WARM_UP):
         start = time.perf_counter()
         trainer.train_step(next(trainer.dataloader_train))
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": seconds[1:], "patch": trainer.configuration_manager.patch_size,
+    print(json.dumps({"seconds": seconds[WARM_UP:], "patch": trainer.configuration_manager.patch_size,
                       "batch": trainer.configuration_manager.batch_size}), flush=True)
     for child in multiprocessing.active_children():
         child.kill()  # they would be waited for
