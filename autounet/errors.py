@@ -65,4 +65,10 @@ class DataError(RequestError):
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str, tuple[Problem, ...]]]:
         """Travel between processes with both arguments."""
-        return DataError, (self.dataset, self.problems)
+        return type(self), (self.dataset, self.problems)
+
+
+class WorkError(DataError):
+    """Some of many cases failed while they were worked on, though nothing was wrong with the request."""
+
+    exit_code = RunError.exit_code

@@ -195,6 +195,11 @@ class LabelSchema(Record):
         """`(num_foreground_values, Z, Y, X)`: where a label map `(Z, Y, X)` has each of `foreground_values`."""
         return np.stack([label == value for value in self.foreground_values])
 
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """What predicted label maps are held in."""
+        return np.uint8 if max(self.declared_values) < 255 else np.uint16
+
     def class_mask(self, label: Array, index: int) -> npt.NDArray[np.bool_]:
         """Where a label map `(Z, Y, X)` shows foreground class `index`."""
         values = self.classes[index].values
@@ -211,10 +216,9 @@ class LabelSchema(Record):
 
         A region is present where its probability exceeds one half, that is where its logit is positive.
         """
-        dtype = np.uint8 if max(self.declared_values) < 255 else np.uint16
         if self.region_order is None:
-            return np.asarray(np.array(self.output_values, dtype=dtype)[logits.argmax(axis=0)])
-        result = np.zeros(logits.shape[1:], dtype=dtype)
+            return np.asarray(np.array(self.output_values, dtype=self.dtype)[logits.argmax(axis=0)])
+        result = np.zeros(logits.shape[1:], dtype=self.dtype)
         for value, region in zip(self.region_order, logits, strict=True):
             result[region > 0] = value
         return result

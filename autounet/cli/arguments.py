@@ -19,7 +19,8 @@ _LIST_OPTIONS = {
     "plan": {"-c", "--configuration", "--patch", "--spacing"},
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
     "train": {"--logger"},
-    "predict": {"-f", "--fold"},
+    "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
+    "ensemble": {"-i", "--input"},
     "dataset create": {"--channel", "--label"},
 }
 

@@ -1,9 +1,9 @@
-"""Verbs after training: predict and evaluate."""
+"""Verbs after training: predict, ensemble and evaluate."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,18 +21,41 @@ def predict(
         str | None, typer.Option("-d", "--dataset", help="Whose model.", show_default="the only one")
     ] = None,
     configuration: Annotated[
-        str | None, typer.Option("-c", "--configuration", help="Which of its models.", show_default="the only one")
+        list[str] | None,
+        typer.Option(
+            "-c", "--configuration", help="Which of its models; several are averaged.", show_default="the only one"
+        ),
     ] = None,
     folds: Annotated[
         list[str] | None,
         typer.Option("-f", "--fold", help="Folds to average; several may follow.", show_default="all finished"),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="A model folder, instead of -d and -c.", show_default=False)
+        list[Path] | None,
+        typer.Option(help="A model folder, instead of -d and -c; several are averaged.", show_default=False),
     ] = None,
     mirror: Annotated[bool, typer.Option(help="Average over mirror images; slower, a little better.")] = True,
+    overlap: Annotated[float, typer.Option(help="Share that neighbouring tiles overlap by; less is faster.")] = 0.5,
+    skip: Annotated[bool, typer.Option(help="Compute tiles in which nothing varies, such as air, only once.")] = True,
+    accumulate: Annotated[
+        Literal["float32", "float16"], typer.Option(help="What tiles are added up in; float16 halves the memory.")
+    ] = "float32",
+    save_probabilities: Annotated[
+        bool, typer.Option("--save-probabilities", help="Write them too, for autounet ensemble or other programs.")
+    ] = False,
+    probability_format: Annotated[
+        Literal["b2nd", "nifti"], typer.Option(help="A compressed array of 16 bits, or NIfTI of 8 bits.")
+    ] = "b2nd",
+    max_ram_gib: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Memory that it may take.", show_default="the machine's"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", help="Several that share the cases: cuda:0,cuda:1.", show_default=False),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Predict the masks of a folder of images. Finished cases are skipped."""
@@ -44,16 +67,42 @@ def predict(
         images,
         output,
         dataset=dataset,
-        configuration=configuration,
-        model=model,
-        folds=folds,
+        configuration=configuration or None,
+        model=model or None,
+        folds=folds or None,
         mirror=mirror,
+        overlap=overlap,
+        accumulate=accumulate,
+        skip=skip,
+        probabilities=probability_format if save_probabilities else None,
+        max_ram_gib=max_ram_gib,
         overwrite=overwrite,
         device=device,
+        devices=devices.split(",") if devices else None,
         reporter=reporter,
     )
     reporter.say(f"{len(predicted.written)} masks written to {output}, {len(predicted.skipped)} were there")
     reporter.say(f"Next, where references exist: autounet evaluate REFERENCES {output}")
+
+
+@app.command("ensemble")
+def ensemble(
+    folders: Annotated[
+        list[Path],
+        typer.Option("-i", "--input", help="Folders written by predict --save-probabilities; several may follow."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
+    save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="Write the averages too.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do finished cases again.")] = False,
+) -> None:
+    """Average the probabilities of several predictions into masks. Finished cases are skipped."""
+    from autounet import pipeline
+
+    reporter = _reporter()
+    done = pipeline.ensemble(
+        folders, output, save_probabilities=save_probabilities, overwrite=overwrite, reporter=reporter
+    )
+    reporter.say(f"{len(done.written)} masks written to {output}, {len(done.skipped)} were there")
 
 
 @app.command("evaluate")

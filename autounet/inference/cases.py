@@ -1,40 +1,283 @@
-"""Many cases, one after another: read, predict, write; a case that fails does not stop the others."""
+"""Many cases over one device or several: read, predict, write; a case that fails does not stop the others.
+
+Every device takes the next case of one queue when it is free. Beside a GPU, a thread reads the case after and
+another writes the one before; a CPU is busy with the network and does one thing after the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+
+import torch
 
 from autounet.data.dataset import RawCase
 from autounet.data.io import label_ending, read_image, write_label
-from autounet.errors import Problem, RequestError
+from autounet.geometry import Geometry
+from autounet.inference.export import CaseLogits, export_case
+from autounet.inference.failures import Failure, InterruptionError, failure_of
+from autounet.inference.needs import CaseNeeds, Pace, memory_bytes, require_room, slab_bytes_within
 from autounet.inference.predictor import Predictor
+from autounet.inference.probabilities import (
+    ProbabilityFormat,
+    ProbabilityRecord,
+    probability_path,
+    probability_sink,
+)
+from autounet.parallel import available_cpus, available_memory_bytes
+from autounet.preprocessing.case import PreparedCase
 from autounet.progress import SILENT, Reporter
+
+# Models of several configurations on one device; their probabilities are averaged.
+Lane = tuple[Predictor, ...]
+# Timing a tile takes as long as two batches of them.
+_VIEWS_WORTH_TIMING = 64
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written, and within which memory.
+
+    Attributes:
+        probabilities: Write them too, in this format.
+        max_bytes: Memory that prediction may take on the host.
+    """
+
+    probabilities: ProbabilityFormat | None = None
+    max_bytes: int = field(default_factory=available_memory_bytes)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A case as the networks will see it."""
+
+    case: RawCase
+    geometry: Geometry
+    prepared: tuple[PreparedCase, ...]
+    num_views: tuple[int, ...]
+    num_values: int
+    needs: CaseNeeds
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    case: RawCase
+    failure: Failure | None
+
+
+def is_finished(output: Path, case: str, file_ending: str, probabilities: ProbabilityFormat | None) -> bool:
+    """Whether all that was asked for lies there; the mask is written last."""
+    wanted = [output / f"{case}{label_ending(file_ending)}"]
+    if probabilities is not None:
+        wanted.append(probability_path(output, case, probabilities))
+    return all(path.exists() for path in wanted)
 
 
 def predict_cases(
-    predictor: Predictor, cases: Sequence[RawCase], output: Path, reporter: Reporter = SILENT
-) -> list[Problem]:
+    lanes: Sequence[Lane],
+    cases: Sequence[RawCase],
+    output: Path,
+    options: OutputOptions | None = None,
+    reporter: Reporter = SILENT,
+) -> list[Failure]:
     """Predict cases into a folder; each mask appears whole or not at all.
 
     Args:
-        predictor: The model.
+        lanes: The models, once for every device.
         cases: What to predict.
         output: Folder for the masks, `CASE` plus the ending of the model's labels.
+        options: What is written.
         reporter: Shows the progress.
 
     Returns:
-        The cases that could not be predicted, and why.
+        The cases that could not be predicted, and why, in the order of the cases. Where a disk is full, cases
+        that were not begun are not among them.
     """
     output.mkdir(parents=True, exist_ok=True)
-    problems = []
-    for case in reporter.track(cases, "predict", len(cases)):
+    run = _Run(cases, output, options or OutputOptions(), len(lanes))
+    threads = [threading.Thread(target=run.work, args=(lane,), daemon=True) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    failures = {}
+    try:
+        for outcome in reporter.track(run.outcomes(len(threads), reporter), "predict", len(cases)):
+            if outcome.failure is not None:
+                failures[outcome.case.name] = outcome.failure
+    finally:
+        run.stop.set()
+        for thread in threads:
+            thread.join()
+    return [failures[case.name] for case in cases if case.name in failures]
+
+
+class _Run:
+    """What the threads of a run share."""
+
+    def __init__(self, cases: Sequence[RawCase], output: Path, options: OutputOptions, num_lanes: int) -> None:
+        self.stop = threading.Event()
+        self._output, self._options, self._num_lanes = output, options, num_lanes
+        self._waiting: queue.SimpleQueue[RawCase] = queue.SimpleQueue()
+        for case in cases:
+            self._waiting.put(case)
+        # A message to show, the outcome of a case, or `None` from a lane that has ended.
+        self._told: queue.SimpleQueue[str | _Outcome | None] = queue.SimpleQueue()
+        self._pace = Pace()
+
+    def outcomes(self, num_lanes: int, reporter: Reporter) -> Iterator[_Outcome]:
+        """The outcomes as they come, until all lanes have ended; messages are shown on the way."""
+        running = num_lanes
+        while running:
+            told = self._told.get()
+            if told is None:
+                running -= 1
+            elif isinstance(told, str):
+                reporter.say(told)
+            else:
+                yield told
+
+    def work(self, lane: Lane) -> None:
+        """Predict cases until none is left."""
+        device = lane[0].device
+        if device.type == "cpu" and self._num_lanes > 1:
+            torch.set_num_threads(max(1, available_cpus() // self._num_lanes))
+        beside = device.type != "cpu"
         try:
-            image = read_image(case.images, len(predictor.plan.channels))
-            label = predictor.predict(image)
-        except RequestError as error:
-            remedy = "mend or replace the file, then run the same command again"
-            problems.append(Problem(case.name, case.images[0].name, str(error), remedy))
-            continue
-        write_label(output / f"{case.name}{label_ending(predictor.plan.file_ending)}", label, image.geometry)
-    return problems
+            with (
+                ThreadPoolExecutor(1) if beside else nullcontext() as reader,
+                ThreadPoolExecutor(1) if beside else nullcontext() as writer,
+            ):
+                self._work(lane, reader, writer)
+        finally:
+            self._told.put(None)
+
+    def _work(self, lane: Lane, reader: ThreadPoolExecutor | None, writer: ThreadPoolExecutor | None) -> None:
+        writing: Future[None] | None = None
+        coming = self._begin(lane, reader)
+        while coming is not None:
+            case, ready = coming[0], self._result(coming)
+            # What is read ahead takes memory too, which must be there for both.
+            has_room = ready is not None and 2 * ready.needs.memory_bytes <= self._options.max_bytes
+            ahead = self._begin(lane, reader) if reader is not None and has_room else None
+            logits = None if ready is None else self._guarded(case, partial(self._predict, lane, ready))
+            if ready is not None and logits is not None:
+                if writing is not None:
+                    writing.result()
+                if writer is None:
+                    self._write(lane, ready, logits)
+                else:
+                    writing = writer.submit(self._write, lane, ready, logits)
+            del ready, logits
+            coming = ahead or self._begin(lane, reader)
+
+    def _begin(self, lane: Lane, reader: ThreadPoolExecutor | None) -> tuple[RawCase, Future[_Ready | None]] | None:
+        """Take the next case from the queue and begin to read it; `None` at the end."""
+        if self.stop.is_set():
+            return None
+        try:
+            case = self._waiting.get_nowait()
+        except queue.Empty:
+            return None
+
+        def read() -> _Ready | None:
+            return self._guarded(case, lambda: self._read(lane, case))
+
+        if reader is not None:
+            return case, reader.submit(read)
+        future: Future[_Ready | None] = Future()
+        future.set_result(read())
+        return case, future
+
+    @staticmethod
+    def _result(coming: tuple[RawCase, Future[_Ready | None]]) -> _Ready | None:
+        return coming[1].result()
+
+    def _guarded(self, case: RawCase, stage: Callable[[], Result], *, is_writing: bool = False) -> Result | None:
+        """The stage's result; `None`, and the failure told, where it failed."""
+        try:
+            return stage()
+        except InterruptionError:
+            return None
+        except Exception as error:
+            failure = failure_of(error, case, self._output, is_writing=is_writing)
+            if failure.ends_all:
+                self.stop.set()
+            self._told.put(_Outcome(case, failure))
+            return None
+
+    def _read(self, lane: Lane, case: RawCase) -> _Ready:
+        plan = lane[0].plan
+        image = read_image(case.images, len(plan.channels))
+        prepared = tuple(model.prepare(image) for model in lane)
+        shapes = [entry.properties.shape for entry in prepared]
+        num_views = tuple(model.num_views(shape) for model, shape in zip(lane, shapes, strict=True))
+        num_values = len(lane) * plan.labels.num_outputs * image.array[0].size
+        slab = 0 if self._options.probabilities is None else slab_bytes_within(self._options.max_bytes)
+        needs = CaseNeeds(
+            memory_bytes(lane, image.array.shape, shapes, slab), self._pace.seconds(num_views, num_values)
+        )
+        require_room(needs, self._options.max_bytes)
+        return _Ready(case, image.geometry, prepared, num_views, num_values, needs)
+
+    def _predict(self, lane: Lane, ready: _Ready) -> list[CaseLogits]:
+        self._tell_needs(lane, ready)
+        logits = []
+        for number, (model, prepared) in enumerate(zip(lane, ready.prepared, strict=True)):
+            start = time.perf_counter()
+            logits.append(model.case_logits(prepared, self._go_on))
+            self._pace.predicted(number, ready.num_views[number], time.perf_counter() - start)
+        return logits
+
+    def _go_on(self, done: int, of: int) -> None:
+        if self.stop.is_set():
+            raise InterruptionError
+
+    def _tell_needs(self, lane: Lane, ready: _Ready) -> None:
+        """Say what the case takes, if that is much; a tile is timed where no case has told yet."""
+        needs = ready.needs
+        if needs.seconds is None and max(ready.num_views) > _VIEWS_WORTH_TIMING:
+            for number, model in enumerate(lane):
+                num_inputs = model.plan.num_inputs(model.configuration)
+                self._pace.predicted(number, 1, model.seconds_per_view(num_inputs))
+        needs = CaseNeeds(needs.memory_bytes, self._pace.seconds(ready.num_views, ready.num_values))
+        if needs.is_worth_telling:
+            self._told.put(f"{ready.case.name} needs {needs}")
+
+    def _write(self, lane: Lane, ready: _Ready, logits: list[CaseLogits]) -> None:
+        def write() -> bool:
+            start = time.perf_counter()
+            self._export(lane, ready, logits)
+            self._pace.exported(ready.num_values, time.perf_counter() - start)
+            return True
+
+        if self._guarded(ready.case, write, is_writing=True):
+            self._told.put(_Outcome(ready.case, None))
+
+    def _export(self, lane: Lane, ready: _Ready, logits: list[CaseLogits]) -> None:
+        plan, name, form = lane[0].plan, ready.case.name, self._options.probabilities
+        mask = self._output / f"{name}{label_ending(plan.file_ending)}"
+        if form is None:
+            write_label(mask, export_case(logits), ready.geometry)
+            return
+        sizes = logits[0].properties.shape_before_crop
+        back = plan.transpose_backward
+        record = ProbabilityRecord(
+            case=name,
+            geometry=ready.geometry,
+            shape=(sizes[back[0]], sizes[back[1]], sizes[back[2]]),
+            labels=plan.labels,
+            file_ending=plan.file_ending,
+            channel_names=tuple(channel.name for channel in plan.channels),
+            scale=65535,
+        )
+        with probability_sink(self._output, record, form) as sink:
+            label = export_case(logits, sink, slab_bytes_within(self._options.max_bytes))
+        write_label(mask, label, ready.geometry)

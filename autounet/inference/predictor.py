@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,25 +16,54 @@ import torch
 from autounet.data.io import Image
 from autounet.errors import RequestError
 from autounet.geometry import Array
-from autounet.inference.cascade import first_stage_of, swapped_inputs, with_earlier
-from autounet.inference.export import export_label
-from autounet.inference.sliding_window import SlidingWindow
-from autounet.inference.tiles import tile_origins
+from autounet.inference.cascade import first_stage_of, input_channels, swapped_inputs, with_earlier
+from autounet.inference.constant import without_rounding
+from autounet.inference.export import CaseLogits, export_case
+from autounet.inference.sliding_window import SlidingWindow, Tell
 from autounet.laterality import swapped_channels
 from autounet.models.folder import ModelRecord, finished_folds, fold_folder, load_network
 from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.layout import fast_layout, set_layout
 from autounet.plans import Configuration, Plan
-from autounet.preprocessing.case import prepare_case
+from autounet.preprocessing.case import PreparedCase, prepare_case
 from autounet.training.precision import Precision, choose_precision
 
 # Voxels that a CPU, or a GPU, works on at once: large enough to be efficient, small enough for its memory.
-_CPU_BATCH_VOXELS = 4 * 2**17
+_CPU_BATCH_VOXELS = 2**20
 _GPU_BATCH_VOXELS = 2**23
+# Logits stay on a GPU if they take no more than this share of what is free there; the network needs some too.
+_SHARE_FOR_RESULTS = 0.5
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """What a user may choose of how a network is moved over an image.
+
+    Attributes:
+        mirror: Predict every mirror image too, and average.
+        overlap: Of neighbouring tiles, at least this share; from 0 to below 1.
+        accumulate: What tiles are added up in.
+        skip: Compute tiles in which nothing varies once.
+    """
+
+    mirror: bool = True
+    overlap: float = 0.5
+    accumulate: torch.dtype = torch.float32
+    skip: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the overlap.
+
+        Raises:
+            RequestError: It is out of range.
+        """
+        if not 0 <= self.overlap < 1:
+            raise RequestError(f"--overlap {self.overlap:g}: give a share of the tile from 0 to below 1, as 0.5")
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """The networks of one or more folds, and how they were planned.
+    """The networks of one or more folds, and how they were planned. Threads may share it.
 
     Attributes:
         plan: The dataset's plan.
@@ -61,6 +91,7 @@ class Predictor:
         device: torch.device,
         precision: Precision | None = None,
         mirror: bool = True,
+        options: WindowOptions | None = None,
     ) -> Predictor:
         """Load a model folder; of a cascade's second stage, all finished folds of the first with it.
 
@@ -70,6 +101,7 @@ class Predictor:
             device: Where to predict.
             precision: Number format; by default the one that the device is fast in.
             mirror: Predict every mirror image too, and average.
+            options: All that may be chosen, instead of `mirror`.
 
         Raises:
             RequestError: No finished fold, or one that is missing or damaged.
@@ -85,8 +117,11 @@ class Predictor:
         networks = tuple(load_network(fold_folder(model, records[name].fold), records[name], device) for name in chosen)
         record = _with_common_mirrors([records[name] for name in chosen])
         found = first_stage_of(model, record)
-        first = cls.load(found, device=device, precision=precision, mirror=mirror) if found else None
-        predictor = cls.of(record, networks, device=device, precision=precision, mirror=mirror)
+        first = None
+        if found is not None:
+            first = cls.load(found, device=device, precision=precision, mirror=mirror, options=options)
+        predictor = cls.of(record, networks, device=device, precision=precision, mirror=mirror, options=options)
+        predictor.lay_out()
         return replace(predictor, first=first)
 
     @classmethod
@@ -98,21 +133,34 @@ class Predictor:
         device: torch.device,
         precision: Precision | None = None,
         mirror: bool = True,
+        options: WindowOptions | None = None,
     ) -> Predictor:
         """A predictor of networks in memory."""
+        chosen = options or WindowOptions(mirror=mirror)
+        precision = precision or prediction_precision(device)
         patch = record.configuration.patch_size
         mirrors = record.mirroring
         budget = _CPU_BATCH_VOXELS if device.type == "cpu" else _GPU_BATCH_VOXELS
         window = SlidingWindow(
             tile=patch,
-            mirror_axes=mirrors.axes if mirror else (),
-            precision=precision or choose_precision("auto", device),
+            mirror_axes=mirrors.axes if chosen.mirror else (),
+            precision=precision,
+            step=1 - chosen.overlap,
             batch_size=max(1, int(budget // np.prod(patch))),
             swap_axis=mirrors.swap_axis,
             swapped_channels=swapped_channels(record.plan.labels, mirrors.pairs),
             swapped_inputs=swapped_inputs(record.plan, record.configuration, mirrors.pairs),
+            accumulate=chosen.accumulate,
+            skip=chosen.skip,
         )
         return cls(record.plan, record.configuration, networks, window, device)
+
+    def lay_out(self) -> None:
+        """Give the networks the memory layout that is fastest for batches of tiles; not while they are trained."""
+        window, features = self.window, self.configuration.network.features[0]
+        layout = fast_layout(features, window.tile, window.batch_size, self.device, window.precision.dtype)
+        for network in self.networks:
+            set_layout(network, layout)
 
     def predict(self, image: Image, earlier: Array | None = None) -> npt.NDArray[Any]:
         """The label map of a raw image.
@@ -128,35 +176,55 @@ class Predictor:
         Raises:
             RequestError: The image does not fit the model.
         """
+        return export_case([self.case_logits(self.prepare(image, earlier))])
+
+    def prepare(self, image: Image, earlier: Array | None = None) -> PreparedCase:
+        """A raw image as the networks see it, and the mask of the stage before, if any, on the same grid.
+
+        Raises:
+            RequestError: The image does not fit the model.
+        """
         num_broken = int(np.count_nonzero(~np.isfinite(image.array)))
         if num_broken:
             raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
         prepared = prepare_case(image, None, self.plan, self.configuration)
-        channels = prepared.image
         if earlier is None and self.first is not None:
             earlier = self.first.predict(image)
-        if earlier is not None:
-            channels = with_earlier(prepared, earlier, self.plan)
-        return export_label(self.logits(channels), prepared.properties, self.plan)
+        return prepared if earlier is None else with_earlier(prepared, earlier, self.plan)
 
-    def logits(self, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits `(K, Z, Y, X)` of a prepared image `(C, Z, Y, X)`."""
+    def case_logits(self, prepared: PreparedCase, tell: Tell | None = None) -> CaseLogits:
+        """What the networks say of a prepared case; `tell` is called after every batch of tiles."""
+        logits = self.logits(input_channels(prepared, self.plan), tell)
+        return CaseLogits(logits, prepared.properties, self.plan)
+
+    def logits(self, prepared: npt.NDArray[np.float32], tell: Tell | None = None) -> npt.NDArray[Any]:
+        """Logits `(K, Z, Y, X)` of a network's input `(C, Z, Y, X)`, in what they were added up in."""
         tensor = torch.from_numpy(np.ascontiguousarray(prepared, dtype=np.float32)).to(self.device)
-        result: npt.NDArray[np.float32] = self.window.logits(self.networks, tensor).cpu().numpy()
-        return result
+        if self.window.skip:
+            tensor = without_rounding(tensor)
+        host = torch.device("cpu")
+        on = self.device if self.results_bytes(prepared.shape[1:]) <= _bytes_for_results(self.device) else host
+        try:
+            result = self.window.logits(self.networks, tensor, results_on=on, tell=tell)
+        except torch.OutOfMemoryError:
+            # The least that there is to hold beside the networks: one tile, and results on the host.
+            torch.cuda.empty_cache()
+            frugal = replace(self.window, batch_size=1)
+            result = frugal.logits(self.networks, tensor, results_on=host, tell=tell)
+        return result.cpu().numpy()
+
+    def results_bytes(self, shape: Sequence[int]) -> int:
+        """What the logits of a prepared image of this spatial shape take."""
+        num_voxels = int(np.prod(self.window.padded_shape(shape)))
+        return num_voxels * self.plan.labels.num_outputs * self.window.accumulate.itemsize
 
     def without_mirrors(self) -> Predictor:
         """The same predictor, faster and a little less exact."""
         return replace(self, window=replace(self.window, mirror_axes=()))
 
     def num_views(self, shape: Sequence[int]) -> int:
-        """Tiles and mirrors that the networks see for a prepared image of this shape `(Z, Y, X)`."""
-        tile = self.window.tile
-        spatial = shape[len(shape) - len(tile) :]
-        padded = [max(size, edge) for size, edge in zip(spatial, tile, strict=True)]
-        slices = int(np.prod(shape[: len(shape) - len(tile)]))
-        mirrors: int = 2 ** len(self.window.mirror_axes)
-        return len(tile_origins(padded, tile, self.window.step)) * slices * mirrors
+        """Tiles and mirrors of a prepared image of this shape `(Z, Y, X)`; fewer are computed if some are skipped."""
+        return self.window.num_tiles(shape) * self.window.num_mirrors
 
     def seconds_per_view(self, num_channels: int) -> float:
         """Measured seconds for one tile, in batches as in a prediction."""
@@ -182,3 +250,16 @@ def _with_common_mirrors(records: Sequence[ModelRecord]) -> ModelRecord:
         if all(axis in other.axes and (axis == other.swap_axis) == (axis == first.swap_axis) for other in others)
     ]
     return records[0].model_copy(update={"mirror_axes": tuple(common)})
+
+
+def prediction_precision(device: torch.device) -> Precision:
+    """The number format to predict in; a CPU without units for bfloat16 need not be timed, which takes a second."""
+    has_units = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # of x86; newer than the oldest PyTorch
+    if device.type == "cpu" and platform.machine() in ("x86_64", "AMD64") and has_units and not has_units():
+        return Precision(torch.float32, "the CPU has no units for bfloat16")
+    return choose_precision("auto", device)
+
+
+def _bytes_for_results(device: torch.device) -> float:
+    """What logits may take on a device, so that the network has room."""
+    return _SHARE_FOR_RESULTS * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")

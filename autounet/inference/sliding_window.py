@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autounet.inference.constant import constant_tiles
 from autounet.inference.tiles import TILE_STEP, gaussian_weights, tile_origins
 from autounet.networks.blocks import SegmentationNetwork
 from autounet.training.precision import Precision
+
+Mirrored = tuple[int, ...]
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,14 @@ class SlidingWindow:
     Attributes:
         tile: Size of a tile; two numbers for a 2D network, which goes over a volume slice by slice.
         mirror_axes: Spatial axes of the tile to mirror; every combination is predicted and averaged.
-        precision: What the network computes in; logits are added up in float32.
+        precision: What the network computes in.
         step: Distance between tiles as a share of the tile.
         batch_size: Tiles and mirrors of tiles at once.
         swap_axis: Axis along which a mirror swaps left and right: the logits of its mirrors do likewise.
         swapped_channels: Which channel takes the place of each then.
         swapped_inputs: The same of the network's input, where an earlier stage's left and right are part of it.
+        accumulate: What tiles are added up in; folds and mirrors of a tile are always added up in float32.
+        skip: Compute tiles in which nothing varies once (`autounet.inference.constant`).
     """
 
     tile: tuple[int, ...]
@@ -38,61 +45,147 @@ class SlidingWindow:
     swap_axis: int | None = None
     swapped_channels: tuple[int, ...] = ()
     swapped_inputs: tuple[int, ...] = ()
+    accumulate: torch.dtype = torch.float32
+    skip: bool = True
 
     @torch.inference_mode()
-    def logits(self, networks: Sequence[SegmentationNetwork], image: Tensor) -> Tensor:
-        """Average logits of several networks.
+    def logits(
+        self,
+        networks: Sequence[SegmentationNetwork],
+        image: Tensor,
+        *,
+        results_on: torch.device | None = None,
+        tell: Tell | None = None,
+    ) -> Tensor:
+        """Average logits of several networks, which see every tile one after another.
 
         Args:
             networks: Of the same outputs, on the image's device.
             image: Prepared image `(C, Z, Y, X)`, float32.
+            results_on: Where the logits are added up; on the image's device by default.
+            tell: Called after every batch with the number of tiles and mirrors done and of all.
 
         Returns:
-            Logits `(K, Z, Y, X)`, float32, on the image's device.
+            Logits `(K, Z, Y, X)`, as `accumulate` says.
         """
+        device = results_on or image.device
         if len(self.tile) == 3:
-            return self._blend(networks, image[None])[0]
+            return self._blend(networks, image[None], device, tell)[0]
         # The slices of a volume are a batch to a 2D network.
-        return self._blend(networks, image.transpose(0, 1)).transpose(0, 1)
+        return self._blend(networks, image.transpose(0, 1), device, tell).transpose(0, 1)
 
-    def _blend(self, networks: Sequence[SegmentationNetwork], images: Tensor) -> Tensor:
+    def padded_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The spatial shape of an image, at least that of a tile."""
+        leading = len(shape) - len(self.tile)
+        return (*shape[:leading], *(max(pair) for pair in zip(shape[leading:], self.tile, strict=True)))
+
+    def num_tiles(self, shape: Sequence[int]) -> int:
+        """Tiles of an image of this spatial shape `(Z, Y, X)`."""
+        leading = len(shape) - len(self.tile)
+        padded = self.padded_shape(shape)
+        return len(tile_origins(padded[leading:], self.tile, self.step)) * math.prod(padded[:leading])
+
+    @property
+    def num_mirrors(self) -> int:
+        """Views of a tile: itself and its mirror images."""
+        return 1 << len(self.mirror_axes)
+
+    def _blend(
+        self, networks: Sequence[SegmentationNetwork], images: Tensor, results_on: torch.device, tell: Tell | None
+    ) -> Tensor:
         """`(N, C, *spatial)` to `(N, K, *spatial)`."""
         spatial = images.shape[2:]
         padding = [max(0, edge - size) for size, edge in zip(spatial, self.tile, strict=True)]
         before = [missing // 2 for missing in padding]
-        padded = F.pad(images, _pad_argument(before, padding))
+        padded = F.pad(images, _pad_argument(before, padding)) if any(padding) else images
         origins = tile_origins(padded.shape[2:], self.tile, self.step)
-        weights = torch.from_numpy(gaussian_weights(self.tile)).to(images.device)
-        norm = torch.zeros(padded.shape[2:], device=images.device)
+        weights = torch.from_numpy(gaussian_weights(self.tile)).to(results_on)
+        norm = torch.zeros(padded.shape[2:], device=results_on)
         for origin in origins:
             norm[self._place(origin)] += weights
-        views = list(itertools.product(range(len(padded)), origins, _combinations(self.mirror_axes)))
         total: Tensor | None = None
-        for start in range(0, len(views), self.batch_size):
-            batch = views[start : start + self.batch_size]
-            tiles = torch.stack(
-                [self._mirrored(padded[index][(slice(None), *self._place(at))], axes) for index, at, axes in batch]
-            )
-            logits = self._mean_logits(networks, tiles)
+        places = [(index, self._place(origin)) for index in range(len(padded)) for origin in origins]
+        for number, logits in self._logits_of_tiles(networks, padded, places, tell):
+            index, place = places[number]
             if total is None:
-                total = torch.zeros((len(padded), logits.shape[1], *padded.shape[2:]), device=images.device)
-            for (index, at, axes), tile_logits in zip(batch, logits, strict=True):
-                total[index][(slice(None), *self._place(at))] += self._flipped_back(tile_logits, axes) * weights
+                shape = (len(padded), len(logits), *padded.shape[2:])
+                total = torch.zeros(shape, dtype=self.accumulate, device=results_on)
+            # Divided before it is added: half precision then holds a mean, never a sum that could overflow.
+            share = weights / norm[place]
+            total[index][(slice(None), *place)] += logits.to(results_on).mul_(share)
         assert total is not None
-        total /= norm * 2 ** len(self.mirror_axes)
         inside = tuple(slice(first, first + size) for first, size in zip(before, spatial, strict=True))
         return total[(slice(None), slice(None), *inside)]
+
+    def _logits_of_tiles(
+        self,
+        networks: Sequence[SegmentationNetwork],
+        images: Tensor,
+        places: Sequence[tuple[int, tuple[slice, ...]]],
+        tell: Tell | None,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The number of each tile with its logits `(K, *tile)`, float32, the mean of its mirrors."""
+        constants = constant_tiles(images, places) if self.skip else [None] * len(places)
+        mirrors = _combinations(self.mirror_axes)
+        views = [(number, axes) for number, value in enumerate(constants) if value is None for axes in mirrors]
+        yield from self._of_constant_tiles(networks, images, places, constants)
+        # Of equal size: a small last batch would leave cores idle.
+        num_batches = math.ceil(len(views) / self.batch_size)
+        mean: Tensor | None = None
+        for batch_index in range(num_batches):
+            start, stop = (len(views) * (batch_index + more) // num_batches for more in (0, 1))
+            batch = views[start:stop]
+            tiles = [self._mirrored(_tile(images, places[number]), axes) for number, axes in batch]
+            for (number, axes), logits in zip(batch, self._mean_logits(networks, torch.stack(tiles)), strict=True):
+                unmirrored = self._flipped_back(logits, axes)
+                mean = unmirrored if mean is None else mean.add_(unmirrored)
+                if axes == mirrors[-1]:  # views of a tile follow each other
+                    yield number, mean.div_(len(mirrors))
+                    mean = None
+            if tell is not None:
+                tell(stop, len(views))
+
+    def _of_constant_tiles(
+        self,
+        networks: Sequence[SegmentationNetwork],
+        images: Tensor,
+        places: Sequence[tuple[int, tuple[slice, ...]]],
+        constants: Sequence[tuple[float, ...] | None],
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Logits of the tiles in which nothing varies: one pass for each set of values, as its mirrors are alike.
+
+        Only those that exchange an earlier stage's left and right are not, and take another pass.
+        """
+        alike: dict[tuple[float, ...], list[int]] = {}
+        for number, values in enumerate(constants):
+            if values is not None:
+                alike.setdefault(values, []).append(number)
+        mirrors = _combinations(self.mirror_axes)
+        for numbers in alike.values():
+            tile = _tile(images, places[numbers[0]])
+            told: dict[bool, Tensor] = {}
+            mean: Tensor | None = None
+            for axes in mirrors:
+                swaps = bool(self.swapped_inputs) and self.swap_axis in axes
+                if swaps not in told:
+                    told[swaps] = self._mean_logits(networks, self._mirrored(tile, axes)[None])[0]
+                logits = self._flipped_back(told[swaps], axes)
+                mean = logits.clone() if mean is None else mean.add_(logits)
+            assert mean is not None
+            mean /= len(mirrors)
+            for number in numbers:
+                yield number, mean.clone()
 
     def _place(self, origin: Sequence[int]) -> tuple[slice, ...]:
         return tuple(slice(at, at + edge) for at, edge in zip(origin, self.tile, strict=True))
 
-    def _mirrored(self, tile: Tensor, axes: tuple[int, ...]) -> Tensor:
+    def _mirrored(self, tile: Tensor, axes: Mirrored) -> Tensor:
         """A tile `(C, *tile)` as its mirror image would have been given to the network."""
         if self.swap_axis in axes and self.swapped_inputs:
             tile = tile[list(self.swapped_inputs)]
         return _flip(tile, axes)
 
-    def _flipped_back(self, logits: Tensor, axes: Sequence[int]) -> Tensor:
+    def _flipped_back(self, logits: Tensor, axes: Mirrored) -> Tensor:
         """Logits `(K, *tile)` of a mirrored tile as those of the tile itself."""
         if self.swap_axis in axes:
             logits = logits[list(self.swapped_channels)]
@@ -104,17 +197,23 @@ class SlidingWindow:
         for network in networks:
             with self.precision.autocast(tiles.device):
                 logits = network(tiles)[0].float()
-            total = logits if total is None else total + logits
+            total = logits if total is None else total.add_(logits)
         assert total is not None
-        return total / len(networks)
+        return total.div_(len(networks)) if len(networks) > 1 else total
 
 
-def _flip(array: Tensor, axes: Sequence[int]) -> Tensor:
+def _tile(images: Tensor, place: tuple[int, tuple[slice, ...]]) -> Tensor:
+    """The tile `(C, *tile)` at a place in images `(N, C, *spatial)`."""
+    index, voxels = place
+    return images[index][(slice(None), *voxels)]
+
+
+def _flip(array: Tensor, axes: Mirrored) -> Tensor:
     """Mirror `(C, *tile)` along spatial axes; its own inverse."""
-    return array.flip([axis + 1 for axis in axes])
+    return array.flip([axis + 1 for axis in axes]) if axes else array
 
 
-def _combinations(axes: Sequence[int]) -> list[tuple[int, ...]]:
+def _combinations(axes: Sequence[int]) -> list[Mirrored]:
     """Every subset of the axes, the empty one first."""
     return [subset for size in range(len(axes) + 1) for subset in itertools.combinations(axes, size)]
 

@@ -1,30 +1,38 @@
-"""Predict a folder of images."""
+"""Predict a folder of images, and average what several predictions say."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from autounet.data.dataset import find_cases
-from autounet.data.description import write_dataset_json
-from autounet.data.io import label_ending
-from autounet.errors import DataError
+from autounet.errors import DataError, Problem, RequestError, WorkError
 from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
+
+if TYPE_CHECKING:
+    from autounet.inference.cases import Lane
+    from autounet.inference.failures import Failure
+    from autounet.inference.predictor import WindowOptions
+    from autounet.inference.probabilities import ProbabilityFormat
+    from autounet.plans import Plan
+
+AccumulateName = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What `predict` did.
+    """What `predict` or `ensemble` did.
 
     Attributes:
-        model: Used.
+        models: Used, or the folders that were averaged.
         written: Cases predicted now.
         skipped: Cases that lay finished.
     """
 
-    model: Path
+    models: tuple[Path, ...]
     written: tuple[str, ...]
     skipped: tuple[str, ...]
 
@@ -35,12 +43,18 @@ def predict(
     output: Path,
     *,
     dataset: str | None = None,
-    configuration: str | None = None,
-    model: Path | None = None,
+    configuration: str | Sequence[str] | None = None,
+    model: Path | Sequence[Path] | None = None,
     folds: Sequence[str] | None = None,
     mirror: bool = True,
+    overlap: float = 0.5,
+    accumulate: AccumulateName = "float32",
+    skip: bool = True,
+    probabilities: ProbabilityFormat | None = None,
+    max_ram_gib: float | None = None,
     overwrite: bool = False,
     device: str = "auto",
+    devices: Sequence[str] | None = None,
     reporter: Reporter = SILENT,
 ) -> Predicted:
     """Predict every case of a folder.
@@ -50,45 +64,196 @@ def predict(
         images: Folder of images, named as in `imagesTr`.
         output: Folder for the masks; `CASE` plus the images' ending.
         dataset: Whose model; by default the only one of the workspace.
-        configuration: Which of its models.
-        model: A model folder, or one fold's folder in it, instead of both.
+        configuration: Which of its models; the probabilities of several are averaged.
+        model: A model folder, or one fold's folder in it, instead of both; or several.
         folds: Which folds to average; all that are finished by default.
         mirror: Average over mirror images, as far as training mirrored.
+        overlap: Of neighbouring tiles, as a share.
+        accumulate: What tiles are added up in.
+        skip: Compute tiles in which nothing varies once.
+        probabilities: Write them too, in this format.
+        max_ram_gib: Memory that it may take; by default what the machine has.
         overwrite: Predict cases again whose mask is there.
         device: Where to predict.
+        devices: Several, which share the cases; instead of `device`.
         reporter: Shows the progress.
 
     Raises:
-        RequestError: The model or the images are not as they must be.
+        RequestError: The model or the images are not as they must be, or the folder cannot be written to.
         DataError: Some cases cannot be read or do not fit the model; all others were predicted.
+        WorkError: Some cases failed while they were predicted or written.
     """
-    from autounet.inference.cases import predict_cases
-    from autounet.inference.predictor import Predictor
+    import torch
+
+    from autounet.data.dataset import find_cases
+    from autounet.inference.cases import OutputOptions, is_finished, predict_cases
+    from autounet.inference.predictor import WindowOptions
+
+    options = WindowOptions(mirror=mirror, overlap=overlap, accumulate=getattr(torch, accumulate), skip=skip)
+    _require_writable(output)
+    models = _models(workspace, dataset, configuration, model)
+    lanes = _lanes(models, folds, options, list(devices or [device]))
+    plan = lanes[0][0].plan
+    cases = find_cases(images, plan.file_ending, len(plan.channels))
+    done = [
+        case.name for case in cases if not overwrite and is_finished(output, case.name, plan.file_ending, probabilities)
+    ]
+    waiting = [case for case in cases if case.name not in set(done)]
+    for folder, member in zip(models, lanes[0], strict=True):
+        told = f", told by {_counted(len(member.first.networks), 'fold')} of its first stage" if member.first else ""
+        reporter.say(f"{folder[0]}: {_counted(len(member.networks), 'fold')}{told}")
+    reporter.say(f"{_counted(len(waiting), 'case')} to predict, {len(done)} already in {output}")
+    _describe(output, plan)
+    kept = {} if max_ram_gib is None else {"max_bytes": int(max_ram_gib * 2**30)}
+    failures = predict_cases(lanes, waiting, output, OutputOptions(probabilities, **kept), reporter)
+    if failures:
+        written = [case for case in waiting if is_finished(output, case.name, plan.file_ending, probabilities)]
+        raise _error_of(failures, f"{images} ({len(written)} of {len(waiting)} cases were predicted)")
+    return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done))
+
+
+def ensemble(
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    save_probabilities: bool = False,
+    overwrite: bool = False,
+    reporter: Reporter = SILENT,
+) -> Predicted:
+    """Average the probabilities that several predictions have saved, and write the masks.
+
+    Args:
+        folders: Written by `predict` with probabilities.
+        output: Folder for the masks.
+        save_probabilities: Write the averages too.
+        overwrite: Do cases again whose mask is there.
+        reporter: Shows the progress.
+
+    Raises:
+        RequestError: There is nothing to average, or the folder cannot be written to.
+        DataError: Some cases are missing somewhere or do not belong together; in the latter case all others were done.
+        WorkError: Some results could not be written.
+    """
+    from autounet.data.dataset import RawCase
+    from autounet.data.description import write_dataset_json
+    from autounet.inference.ensemble import average_case, common_cases, is_averaged
+    from autounet.inference.failures import failure_of
+
+    _require_writable(output)
+    cases = common_cases(folders)
+    done = {
+        name
+        for name, paths in cases.items()
+        if not overwrite and is_averaged(paths[0], output, save_probabilities=save_probabilities)
+    }
+    waiting = {name: paths for name, paths in cases.items() if name not in done}
+    failures: list[Failure] = []
+    written: list[str] = []
+    for name, paths in reporter.track(waiting.items(), "average", len(waiting)):
+        try:
+            record = average_case(paths, output, save_probabilities=save_probabilities)
+            if not written:
+                write_dataset_json(
+                    output, labels=record.labels, channel_names=record.channel_names, file_ending=record.file_ending
+                )
+            written.append(name)
+        except Exception as error:
+            failures.append(failure_of(error, RawCase(name=name, images=paths), output, is_writing=True))
+            if failures[-1].ends_all:
+                break
+    if failures:
+        raise _error_of(failures, f"{output} ({len(written)} of {len(waiting)} cases were averaged)")
+    return Predicted(tuple(folders), tuple(written), tuple(sorted(done)))
+
+
+def _models(
+    workspace: Workspace,
+    dataset: str | None,
+    configuration: str | Sequence[str] | None,
+    model: Path | Sequence[Path] | None,
+) -> list[tuple[Path, list[str] | None]]:
+    """The model folders that are meant, each with the folds that its path names."""
     from autounet.models.folder import find_model, model_and_folds
+
+    if model is not None:
+        return [model_and_folds(path) for path in ([model] if isinstance(model, Path) else model)]
+    names = [configuration] if configuration is None or isinstance(configuration, str) else list(configuration)
+    chosen = dataset and workspace.find_dataset(dataset)
+    return [(find_model(workspace, chosen, name), None) for name in names or [None]]
+
+
+def _lanes(
+    models: Sequence[tuple[Path, list[str] | None]],
+    folds: Sequence[str] | None,
+    options: WindowOptions,
+    devices: Sequence[str],
+) -> list[Lane]:
+    """All models on every device."""
+    from autounet.allocator import keep_large_blocks
+    from autounet.inference.predictor import Predictor, prediction_precision
     from autounet.training.device import choose_device
 
-    if model is None:
-        found = find_model(workspace, dataset and workspace.find_dataset(dataset), configuration)
-    else:
-        found, its_folds = model_and_folds(model)
-        folds = folds or its_folds
-    predictor = Predictor.load(found, folds=folds, device=choose_device(device), mirror=mirror)
-    plan = predictor.plan
-    cases = find_cases(images, plan.file_ending, len(plan.channels))
-    ending = label_ending(plan.file_ending)
-    done = {case.name for case in cases if not overwrite and (output / f"{case.name}{ending}").exists()}
-    waiting = [case for case in cases if case.name not in done]
-    reporter.say(
-        f"{found}: {len(predictor.networks)} fold{'s' * (len(predictor.networks) > 1)}, "
-        f"{len(waiting)} cases to predict, {len(done)} already in {output}"
-    )
-    write_dataset_json(
-        output,
-        labels=plan.labels,
-        channel_names=[channel.name for channel in plan.channels],
-        file_ending=plan.file_ending,
-    )
-    problems = predict_cases(predictor, waiting, output, reporter)
-    if problems:
-        raise DataError(f"{images} (the other {len(waiting) - len(problems)} cases were predicted)", problems)
-    return Predicted(model=found, written=tuple(case.name for case in waiting), skipped=tuple(sorted(done)))
+    found = [choose_device(name) for name in devices]
+    if any(device.type == "cpu" for device in found):
+        keep_large_blocks()
+    # Devices of a kind are alike: one measurement is enough.
+    precisions = {device.type: prediction_precision(device) for device in found}
+    lanes = [
+        tuple(
+            Predictor.load(path, folds=folds or own, device=device, precision=precisions[device.type], options=options)
+            for path, own in models
+        )
+        for device in found
+    ]
+    first = lanes[0][0].plan
+    for (path, _), member in zip(models, lanes[0], strict=True):
+        for what in ("labels", "file_ending"):
+            if getattr(member.plan, what) != getattr(first, what):
+                raise RequestError(f"{path} has another {what} than {models[0][0]}; they cannot be averaged")
+        if [entry.name for entry in member.plan.channels] != [entry.name for entry in first.channels]:
+            raise RequestError(f"{path} takes other channels than {models[0][0]}; they cannot be averaged")
+    return lanes
+
+
+def _require_writable(output: Path) -> None:
+    """Refuse a folder before anything is computed for it.
+
+    Raises:
+        RequestError: Nothing can be written there.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise RequestError(
+            f"the output folder {output} cannot be written to ({error.strerror}). "
+            "Choose another with -o, or correct its permissions."
+        ) from None
+
+
+def _describe(output: Path, plan: Plan) -> None:
+    """Write the `dataset.json` that tells what the masks' values mean.
+
+    Raises:
+        WorkError: It cannot be written.
+    """
+    from autounet.data.description import write_dataset_json
+
+    names = [channel.name for channel in plan.channels]
+    try:
+        write_dataset_json(output, labels=plan.labels, channel_names=names, file_ending=plan.file_ending)
+    except OSError as error:
+        remedy = "make room there, or choose another folder with -o, then run the same command again"
+        what = f"cannot be written ({error.strerror})"
+        raise WorkError(str(output), [Problem("-", str(output / "dataset.json"), what, remedy)]) from None
+
+
+def _error_of(failures: Sequence[Failure], title: str) -> DataError:
+    """Failures of the work weigh more than bad input: trying again may help."""
+    kind = DataError if all(failure.is_bad_input for failure in failures) else WorkError
+    return kind(title, [failure.problem for failure in failures])
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -38,7 +38,7 @@ def write_cases(folder: Path) -> list[RawCase]:
 
 def test_masks_lie_in_the_frame_of_their_images(tmp_path: Path, predictor: Predictor) -> None:
     cases = write_cases(tmp_path / "images")
-    assert predict_cases(predictor, cases, tmp_path / "masks") == []
+    assert predict_cases([(predictor,)], cases, tmp_path / "masks") == []
     written = sorted(path.name for path in (tmp_path / "masks").iterdir())
     assert written == ["first.nii.gz", "second.nii.gz", "third.nii.gz"]
     image, mask = (nib.load(tmp_path / name) for name in ("images/first_0000.nii.gz", "masks/first.nii.gz"))
@@ -54,7 +54,9 @@ def test_a_broken_case_is_told_and_the_others_are_written(tmp_path: Path, predic
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:300] if damage == "truncated" else b"not an image")
-    (problem,) = predict_cases(predictor, cases, tmp_path / "masks")
+    (failure,) = predict_cases([(predictor,)], cases, tmp_path / "masks")
+    problem = failure.problem
+    assert failure.is_bad_input
     assert (problem.case, problem.file) == ("second", "second_0000.nii.gz")
     assert "second_0000.nii.gz" in problem.what
     assert problem.remedy
@@ -65,7 +67,9 @@ def test_a_broken_case_is_told_and_the_others_are_written(tmp_path: Path, predic
 def test_a_case_that_does_not_fit_the_model_is_told(tmp_path: Path, predictor: Predictor) -> None:
     cases = write_cases(tmp_path / "images")
     paths = (cases[0].images[0], cases[1].images[0])
-    problems = predict_cases(predictor, [RawCase(name="two", images=paths, label=None), cases[2]], tmp_path / "masks")
-    assert [problem.case for problem in problems] == ["two"]
-    assert "2 channels" in problems[0].what
+    two = RawCase(name="two", images=paths, label=None)
+    (failure,) = predict_cases([(predictor,)], [two, cases[2]], tmp_path / "masks")
+    assert failure.problem.case == "two"
+    assert "2 channels" in failure.problem.what
+    assert failure.is_bad_input
     assert [entry.name for entry in (tmp_path / "masks").iterdir()] == ["third.nii.gz"]

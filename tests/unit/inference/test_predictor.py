@@ -12,7 +12,7 @@ import torch
 from autounet.data.io import Image
 from autounet.errors import RequestError
 from autounet.geometry import Geometry, Shape3, Triple
-from autounet.inference.predictor import Predictor
+from autounet.inference.predictor import Predictor, WindowOptions
 from autounet.labels import LabelClass, LabelSchema
 from autounet.laterality import Laterality, LateralityMode, mirroring
 from autounet.models.folder import ModelRecord, build_network, fold_folder, record_path, save_weights
@@ -87,7 +87,7 @@ def test_the_number_of_views_is_what_the_network_sees(
     network = threshold(len(patch))
     predictor = predictor_of(record(patch, mirror_axes=mirrors), network)
     assert predictor.num_views(shape) == expected
-    predictor.logits(np.zeros((1, *shape), dtype=np.float32))
+    predictor.logits(image_of(shape).array)
     assert sum(call[0] for call in network.calls) == expected  # type: ignore[union-attr]
 
 
@@ -184,3 +184,25 @@ def test_folds_that_were_mirrored_differently_share_what_they_have_in_common(
         ("1",): (0, 1, 2),
         ("2", "1"): (0, 1),
     }
+
+
+def test_a_mask_of_the_stage_before_becomes_a_channel_a_class(record: MakeRecord) -> None:
+    class LastChannel(SegmentationNetwork):
+        """Says of each class what its channel says."""
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [torch.cat([torch.full_like(x[:, :1], 0.5), x[:, 1:]], dim=1)]
+
+    predictor = predictor_of(record(labels=TWO), LastChannel())
+    image = image_of((9, 8, 7))
+    earlier = np.random.default_rng(0).integers(0, 3, size=(9, 8, 7)).astype(np.uint8)
+    assert np.array_equal(predictor.predict(image, earlier), earlier)
+
+
+def test_memory_on_a_gpu_decides_where_results_lie(record: MakeRecord, threshold: Build) -> None:
+    predictor = predictor_of(record(), threshold(3))
+    assert predictor.results_bytes((4, 9, 10)) == 8 * 9 * 10 * 2 * 4
+    half = Predictor.of(
+        record(), (threshold(3),), device=CPU, precision=FLOAT32, options=WindowOptions(accumulate=torch.float16)
+    )
+    assert half.results_bytes((4, 9, 10)) == 8 * 9 * 10 * 2 * 2

@@ -131,9 +131,7 @@ def test_a_first_stage_of_other_folds_or_labels_is_refused(plan: Plan, workspace
     for fold in range(3):
         train_first(workspace, plan, fold)
     train_first(workspace, plan, 2, digest=SPLITS[0].training_digest)
-    with pytest.raises(
-        RequestError, match=r"other cases than fold 2 has now .* 1 3d_lowres 2 --planner nnunet --o"
-    ):
+    with pytest.raises(RequestError, match=r"other cases than fold 2 has now .* 1 3d_lowres 2 --planner nnunet --o"):
         find_out_of_fold(workspace, plan, second_of(plan), 0, NAMES, SPLITS)
     train_first(workspace, plan, 2)
     channel = plan.channels[0].model_copy(update={"normalization": "nonorm"})
