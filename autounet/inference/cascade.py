@@ -5,6 +5,7 @@ The first stage's mask goes onto the second stage's grid by way of the raw image
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +19,29 @@ from autounet.plans import Configuration, Plan
 from autounet.preprocessing.case import PreparedCase, prepare_mask
 
 
-def with_earlier(prepared: PreparedCase, earlier: Array, plan: Plan) -> npt.NDArray[np.float32]:
-    """The input of a second stage's network.
+def with_earlier(prepared: PreparedCase, earlier: Array, plan: Plan) -> PreparedCase:
+    """A case with the first stage's mask as its label map.
 
     Args:
         prepared: The case, as the second stage takes it.
         earlier: The first stage's mask `(Z, Y, X)`, on the raw image's grid.
-        plan: Labels and axis order.
-
-    Returns:
-        `(C + num_foreground_values, Z, Y, X)`.
+        plan: The axis order.
     """
-    masks = plan.labels.value_masks(prepare_mask(earlier, prepared.properties, plan))
-    return np.concatenate([prepared.image, masks.astype(np.float32)])
+    return replace(prepared, label=prepare_mask(earlier, prepared.properties, plan))
+
+
+def input_channels(prepared: PreparedCase, plan: Plan) -> npt.NDArray[np.float32]:
+    """The input of a network: the image, and `(num_foreground_values, Z, Y, X)` of the mask that comes with it."""
+    if prepared.label is None:
+        return prepared.image
+    return np.concatenate([prepared.image, plan.labels.value_masks(prepared.label).astype(np.float32)])
 
 
 def swapped_inputs(plan: Plan, configuration: Configuration, pairs: ValuePairs) -> tuple[int, ...]:
-    """Which of a network's input channels takes the place of each where left and right are swapped."""
+    """Which of a network's input channels takes the place of each where left and right are swapped; empty if none."""
     num_image = len(plan.channels)
-    if configuration.previous_stage is None:
-        return tuple(range(num_image))
+    if configuration.previous_stage is None or not pairs:
+        return ()
     other = {value: partner for left, right in pairs for value, partner in ((left, right), (right, left))}
     values = plan.labels.foreground_values
     return (*range(num_image), *(num_image + values.index(other.get(value, value)) for value in values))

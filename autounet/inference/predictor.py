@@ -15,7 +15,7 @@ import torch
 from autounet.data.io import Image
 from autounet.errors import RequestError
 from autounet.geometry import Array
-from autounet.inference.cascade import first_stage_of, swapped_inputs, with_earlier
+from autounet.inference.cascade import first_stage_of, input_channels, swapped_inputs, with_earlier
 from autounet.inference.export import export_label
 from autounet.inference.sliding_window import SlidingWindow
 from autounet.inference.tiles import tile_origins
@@ -132,12 +132,11 @@ class Predictor:
         if num_broken:
             raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
         prepared = prepare_case(image, None, self.plan, self.configuration)
-        channels = prepared.image
         if earlier is None and self.first is not None:
             earlier = self.first.predict(image)
         if earlier is not None:
-            channels = with_earlier(prepared, earlier, self.plan)
-        return export_label(self.logits(channels), prepared.properties, self.plan)
+            prepared = with_earlier(prepared, earlier, self.plan)
+        return export_label(self.logits(input_channels(prepared, self.plan)), prepared.properties, self.plan)
 
     def logits(self, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits `(K, Z, Y, X)` of a prepared image `(C, Z, Y, X)`."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from autounet.data.io import Image
 from autounet.errors import RequestError
 from autounet.geometry import Geometry
-from autounet.inference.cascade import first_stage_of, swapped_inputs, with_earlier
+from autounet.inference.cascade import first_stage_of, input_channels, swapped_inputs, with_earlier
 from autounet.inference.predictor import Predictor
 from autounet.labels import LabelClass, LabelSchema
 from autounet.laterality import Laterality
@@ -64,7 +64,7 @@ def test_channels_are_the_image_and_one_a_value_on_the_prepared_grid(record: Any
     array[:, :, :, 1:] = np.random.default_rng(0).random((1, 3, 4, 4)) + 1
     mask = np.random.default_rng(1).choice([0, 2, 3, 5], (3, 4, 5)).astype(np.uint8)
     prepared = prepare_case(image_of(array), None, model.plan, model.configuration)
-    channels = with_earlier(prepared, mask, model.plan)
+    channels = input_channels(with_earlier(prepared, mask, model.plan), model.plan)
     assert channels.dtype == np.float32
     assert channels.shape == (4, 4, 3, 4)
     np.testing.assert_array_equal(channels[0], prepared.image[0])
@@ -78,9 +78,8 @@ def test_channels_are_the_image_and_one_a_value_on_the_prepared_grid(record: Any
 def test_left_and_right_inputs_change_places(record: Any) -> None:
     model = second_stage(record, num_channels=2)
     assert swapped_inputs(model.plan, model.configuration, SIDES.pairs) == (0, 1, 4, 3, 2)
-    assert swapped_inputs(model.plan, model.configuration, ()) == (0, 1, 2, 3, 4)
-    first = model.plan.configuration("first")
-    assert swapped_inputs(model.plan, first, SIDES.pairs) == (0, 1)
+    assert swapped_inputs(model.plan, model.configuration, ()) == ()
+    assert swapped_inputs(model.plan, model.plan.configuration("first"), SIDES.pairs) == ()
 
 
 class Repeats(torch.nn.Module):
@@ -91,9 +90,13 @@ class Repeats(torch.nn.Module):
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_a_network_that_repeats_the_first_stage_repeats_it_with_mirrors_too(record: Any, mirror: bool) -> None:
+@pytest.mark.parametrize("values", [[0, 2, 3, 5], [2]])
+def test_a_network_that_repeats_the_first_stage_does_so_with_mirrors_too(
+    record: Any, values: list[int], mirror: bool
+) -> None:
+    """Where all is of one class, and nothing varies, too."""
     model = second_stage(record, mirror_axes=(0, 1, 2), laterality=SIDES)
-    mask = np.random.default_rng(1).choice([0, 2, 3, 5], (9, 10, 11)).astype(np.uint8)
+    mask = np.random.default_rng(1).choice(values, (9, 10, 11)).astype(np.uint8)
     image = image_of(np.ones((1, 9, 10, 11)))
     networks: Any = (Repeats(),)
     predictor = Predictor.of(model, networks, device=CPU, precision=FLOAT32, mirror=mirror)
