@@ -6,7 +6,7 @@ import ctypes
 import sys
 
 # Parameters of glibc's mallopt (malloc.h).
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 _NEVER = 2**31 - 1
 
 
@@ -25,3 +25,5 @@ def keep_large_blocks() -> None:
         return
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, _NEVER)
+    # Other threads' own arenas hold no large blocks, so that those would be mapped all the same.
+    mallopt(_M_ARENA_MAX, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ def test_memory_holds_at_least_what_lies_side_by_side(
     model = Predictor.of(
         record(num_channels=2), (point_wise(3),), device=torch.device("cpu"), precision=Precision(torch.float32, "test")
     )
+    model = replace(model, window=replace(model.window, batch_size=1))
     shape = (100, 110, 120)
     one = memory_bytes([model], (2, *shape), [shape], 0)
     voxels = 100 * 110 * 120
