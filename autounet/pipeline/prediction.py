@@ -90,11 +90,11 @@ def predict(
     from autounet.inference.predictor import WindowOptions
 
     options = WindowOptions(mirror=mirror, overlap=overlap, accumulate=getattr(torch, accumulate), skip=skip)
-    _require_writable(output)
     models = _models(workspace, dataset, configuration, model)
     lanes = _lanes(models, folds, options, list(devices or [device]))
     plan = lanes[0][0].plan
     cases = find_cases(images, plan.file_ending, len(plan.channels))
+    _require_writable(output)
     done = [
         case.name for case in cases if not overwrite and is_finished(output, case.name, plan.file_ending, probabilities)
     ]
