@@ -180,6 +180,22 @@ class LabelSchema(Record):
         return tuple(sorted(values))
 
     @property
+    def foreground_values(self) -> tuple[int, ...]:
+        """Every value of a class or a region, ascending: what a second stage is told of, one input channel each."""
+        return tuple(sorted({value for entry in self.classes for value in entry.values}))
+
+    @property
+    def foreground_names(self) -> tuple[str, ...]:
+        """What each of `foreground_values` stands for: its class, or itself where regions share values."""
+        if self.has_regions:
+            return tuple(f"label {value}" for value in self.foreground_values)
+        return self.output_names[1:]
+
+    def value_masks(self, label: Array) -> npt.NDArray[np.bool_]:
+        """`(num_foreground_values, Z, Y, X)`: where a label map `(Z, Y, X)` has each of `foreground_values`."""
+        return np.stack([label == value for value in self.foreground_values])
+
+    @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
         """What predicted label maps are held in."""
         return np.uint8 if max(self.declared_values) < 255 else np.uint16

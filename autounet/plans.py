@@ -187,7 +187,7 @@ class Configuration(Record):
 
     Attributes:
         inherits_from: Configuration whose values hold where a plan file says nothing else.
-        previous_stage: Configuration whose predictions are further inputs: one channel a class.
+        previous_stage: Configuration whose predictions are further inputs: one channel a label value.
         spacing_mm: Voxel size after resampling, in the plan's axis order; two numbers for 2D, where slices keep
             the spacing they came with.
         median_shape: Median shape of the cases at that spacing.
@@ -340,9 +340,9 @@ class Plan(Record):
         return self
 
     def num_inputs(self, configuration: Configuration) -> int:
-        """Input channels of a network: the image's, and one a class of the stage before."""
-        earlier = self.labels.num_classes if configuration.previous_stage is not None else 0
-        return len(self.channels) + earlier
+        """Input channels of a network: the image's, and one a foreground value of the stage before (nnU-Net)."""
+        earlier = self.labels.foreground_values if configuration.previous_stage is not None else ()
+        return len(self.channels) + len(earlier)
 
     @property
     def transpose_backward(self) -> Shape3:

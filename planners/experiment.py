@@ -71,7 +71,7 @@ def plan_experiment(
     rules = Rules(constants, budget, request, len(channels))
     # With one slice left there is nothing for a 3D network to see.
     has_volumes = not is_2d and median[0] != 1
-    num_earlier = description.labels.num_classes if counts_inputs else 0
+    num_earlier = len(description.labels.foreground_values) if counts_inputs else 0
     configurations, reasons = _plan_configurations(grid, rules, has_volumes=has_volumes, num_earlier=num_earlier)
     _require_used(request, configurations, fingerprint.dataset_name)
     sides = plan_laterality(fingerprint.cases, description, order.value)

@@ -123,6 +123,28 @@ def prepare_case(image: Image, label: Array | None, plan: Plan, configuration: C
     )
 
 
+def prepare_mask(mask: Array, properties: CaseProperties, plan: Plan) -> npt.NDArray[np.int16]:
+    """A mask of a raw image on the grid of the prepared case, as `prepare_case` puts the label there.
+
+    Args:
+        mask: `(Z, Y, X)` as the raw image lies.
+        properties: How the case was prepared.
+        plan: The axis order.
+
+    Raises:
+        RequestError: The mask has another size than the image.
+    """
+    turned = mask.transpose(plan.transpose_forward)
+    if turned.shape != properties.shape_before_crop:
+        expected = permuted(properties.shape_before_crop, plan.transpose_backward)
+        raise RequestError(f"the mask has {mask.shape} voxels (z, y, x), but the image has {expected}")
+    cropped = turned[properties.crop.slices].astype(np.int16)
+    prepared: npt.NDArray[np.int16] = resample_label(
+        cropped, properties.shape, properties.spacing_mm, properties.target_spacing_mm
+    )
+    return prepared
+
+
 def restore_label(label: Array, properties: CaseProperties, plan: Plan) -> Array:
     """Put a label map of the cropped, unresampled case back into the raw array's frame `(Z, Y, X)`."""
     whole = np.zeros(properties.shape_before_crop, dtype=label.dtype)

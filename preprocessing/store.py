@@ -88,8 +88,7 @@ class PreparedStore:
         # Without this, an interruption would leave the old record beside new arrays.
         (self.folder / f"{name}.json").unlink(missing_ok=True)
         self._write_array(self.folder / f"{name}_image.b2nd", _in_half_precision_where_exact_enough(case.image))
-        label = case.label.astype(np.int8) if case.label.max(initial=0) <= 127 else case.label
-        self._write_array(self.folder / f"{name}_label.b2nd", label[None])
+        self.write_label(self.folder / f"{name}_label.b2nd", case.label)
         with atomic_path(self.folder / f"{name}_locations.npz") as partial:
             arrays = {f"class_{index}": array for index, array in enumerate(locations.per_class)}
             if locations.annotated is not None:
@@ -112,7 +111,7 @@ class PreparedStore:
         Raises:
             RequestError: The file is missing or damaged.
         """
-        return self._open(self.folder / f"{name}_image.b2nd")
+        return self.open_array(self.folder / f"{name}_image.b2nd")
 
     def label(self, name: str) -> Any:
         """The label map `(1, Z, Y, X)`, int8 or int16, memory-mapped.
@@ -120,7 +119,7 @@ class PreparedStore:
         Raises:
             RequestError: The file is missing or damaged.
         """
-        return self._open(self.folder / f"{name}_label.b2nd")
+        return self.open_array(self.folder / f"{name}_label.b2nd")
 
     def locations(self, name: str) -> ClassLocations:
         """Where the classes of the case are.
@@ -137,6 +136,11 @@ class PreparedStore:
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise _damaged(path, error) from None
 
+    def write_label(self, path: Path, label: npt.NDArray[np.int16]) -> None:
+        """Write a label map `(Z, Y, X)` as `(1, Z, Y, X)`, whole or not at all."""
+        small = label.astype(np.int8) if label.max(initial=0) <= 127 else label
+        self._write_array(path, small[None])
+
     def load(self, name: str) -> tuple[Array, Array]:
         """Image and label map of a case in memory.
 
@@ -151,7 +155,12 @@ class PreparedStore:
                 raise _damaged(self.folder / f"{name}_{path}.b2nd", error) from None
         return arrays[0], arrays[1]
 
-    def _open(self, path: Path) -> Any:
+    def open_array(self, path: Path) -> Any:
+        """An array that was written here, memory-mapped.
+
+        Raises:
+            RequestError: The file is missing or damaged.
+        """
         try:
             return blosc2.open(str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
         except (OSError, RuntimeError, ValueError) as error:

@@ -23,7 +23,9 @@ class Backend:
     reason: str
 
 
-def choose_backend(asked: BackendChoice, device_type: str, needs_maps: bool = False) -> Backend:
+def choose_backend(
+    asked: BackendChoice, device_type: str, needs_maps: bool = False, is_cascade: bool = False
+) -> Backend:
     """The backend asked for, or the one that keeps the bottleneck free.
 
     A rule and no measurement, because the choice decides the noise of every batch: two runs of one seed on one machine
@@ -33,10 +35,16 @@ def choose_backend(asked: BackendChoice, device_type: str, needs_maps: bool = Fa
         asked: `auto` decides by the device.
         device_type: `cuda`, `cpu` or `mps`.
         needs_maps: The loss has maps computed of augmented labels, which is done where NumPy makes batches.
+        is_cascade: What an earlier stage found is changed too: its components are told apart, which torch cannot.
 
     Raises:
-        RequestError: The device was asked for and the loss needs maps.
+        RequestError: The device was asked for, and the loss needs maps, or this is a cascade.
     """
+    if is_cascade and asked == "device":
+        raise RequestError(
+            "the second stage of a cascade is trained on changed predictions of the first, whose components torch "
+            "cannot tell apart, so batches cannot be augmented on the device. Leave augmentation_backend at auto."
+        )
     if needs_maps and asked == "device":
         raise RequestError(
             "the loss needs maps of the labels that are computed beside the training, after augmentation, so batches "
@@ -44,6 +52,8 @@ def choose_backend(asked: BackendChoice, device_type: str, needs_maps: bool = Fa
         )
     if needs_maps:
         return Backend(False, "batches are augmented by NumPy beside the training, where the loss' maps are computed")
+    if is_cascade:
+        return Backend(False, "batches are augmented by NumPy beside the training, where the first stage's are changed")
     if asked == "device":
         return Backend(True, "batches are augmented on the training device, as asked")
     if asked == "workers":

@@ -62,10 +62,10 @@ def apply(parameters: BatchParameters, image: Tensor, label: Tensor) -> tuple[Te
     Returns:
         The image `(B, C, *patch_size)` float32 and the maps `(B, L, *patch_size)` int16, never negative.
     """
+    assert parameters.previous is None, "choose_backend leaves cascades to the workers"
     spatial = parameters.spatial
     image, label = _moved(spatial, image, label)
     _swap_sides(label, np.flatnonzero(spatial.swapped), parameters.side_pairs)
-    # The changes of a cascade's previous segmentation (dilation, lost components) belong here, on `label[:, 1:]`.
     rows = image.view(-1, *spatial.patch_size)
     for drawn in parameters.intensity:
         index = torch.from_numpy(drawn.rows).to(rows.device, non_blocking=True)

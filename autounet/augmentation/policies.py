@@ -26,9 +26,12 @@ from autounet.augmentation.local import (
     MedianFilter,
     Sharpening,
 )
+from autounet.augmentation.previous import PreviousChanges
 from autounet.augmentation.spatial import Spatial
 
 STILL = Spatial()
+# nnU-Net v2's (`nnUNetTrainer.get_training_transforms`).
+CASCADE = PreviousChanges(p_morphology=0.4, p_removal=0.2)
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class Policy:
         spatial: Changes of place, image and label together.
         intensity: Changes of value, image alone.
         mirrors: Whether each axis is mirrored with probability 1/2.
+        previous: Changes of what an earlier stage found, in the second stage of a cascade.
     """
 
     spatial: Spatial = STILL
     intensity: tuple[IntensityTransform, ...] = ()
     mirrors: bool = True
+    previous: PreviousChanges = CASCADE
 
 
 _GAMMA = (0.7, 1.5)
@@ -95,6 +100,7 @@ DA5 = Policy(
         LocalGamma(p=0.3, below=(0.01, 0.8), above=(1.5, 4), p_channel=0.5),
         Sharpening(p=0.2, strength=(0.1, 1), p_channel=0.5),
     ),
+    previous=PreviousChanges(p_morphology=0.4, p_morphology_label=1.0, p_removal=0.2, p_removal_label=1.0),
 )
 
 # For short runs on few cores: the cheap changes of nnU-Net's list; blur and low resolution left out.
@@ -115,4 +121,4 @@ UNET2015 = Policy(
     mirrors=False,
 )
 
-NONE = Policy(mirrors=False)
+NONE = Policy(mirrors=False, previous=PreviousChanges())

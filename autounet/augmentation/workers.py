@@ -33,6 +33,7 @@ from autounet.augmentation.parameters import (
     SharpenParameters,
 )
 from autounet.augmentation.patches import BatchParameters
+from autounet.augmentation.previous import apply_previous
 from autounet.augmentation.spatial import SpatialParameters
 from autounet.geometry import Array
 from autounet.labels import OUTSIDE
@@ -50,10 +51,11 @@ def apply(parameters: BatchParameters, image: Image, label: Array) -> tuple[Imag
         parameters: As drawn.
         image: `(B, C, *region_size)`, the regions that `parameters.spatial` asks for.
         label: `(B, L, *region_size)` maps that move with the image, the first of them the label map: -1 outside the
-            body.
+            body; in a cascade, the second the earlier stage's.
 
     Returns:
-        The image `(B, C, *patch_size)` and the maps `(B, L, *patch_size)`, never negative.
+        The image `(B, C, *patch_size)`, in a cascade with the channels of the earlier stage behind its own, and the
+        maps `(B, L, *patch_size)`, never negative.
     """
     spatial = parameters.spatial
     new_image = np.empty((*image.shape[:2], *spatial.patch_size), dtype=np.float32)
@@ -62,12 +64,13 @@ def apply(parameters: BatchParameters, image: Image, label: Array) -> tuple[Imag
         new_image[index], new_label[index] = _moved(spatial, index, image[index], label[index])
         if spatial.swapped[index]:
             new_label[index] = with_sides_swapped(new_label[index], parameters.side_pairs)
-    # The changes of a cascade's previous segmentation (dilation, lost components) belong here, on `new_label[:, 1:]`.
     rows = new_image.reshape(-1, *spatial.patch_size)
     for drawn in parameters.intensity:
         rows[drawn.rows] = change(drawn, rows[drawn.rows])
     for channel in parameters.masked_channels:
         new_image[:, channel][new_label[:, 0] == OUTSIDE] = 0
+    if parameters.previous is not None:
+        new_image = np.concatenate([new_image, apply_previous(parameters.previous, new_label[:, 1])], axis=1)
     return new_image, np.maximum(new_label, 0)
 
 

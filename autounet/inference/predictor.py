@@ -16,10 +16,10 @@ import torch
 from autounet.data.io import Image
 from autounet.errors import RequestError
 from autounet.geometry import Array
+from autounet.inference.cascade import first_stage_of, input_channels, swapped_inputs, with_earlier
 from autounet.inference.constant import without_rounding
 from autounet.inference.export import CaseLogits, export_case
 from autounet.inference.sliding_window import SlidingWindow, Tell
-from autounet.labels import LabelSchema
 from autounet.laterality import swapped_channels
 from autounet.models.folder import ModelRecord, finished_folds, fold_folder, load_network
 from autounet.networks.blocks import SegmentationNetwork
@@ -71,6 +71,8 @@ class Predictor:
         networks: Their logits are averaged.
         window: How they are moved over an image.
         device: Where they are.
+        first: The first stage of a cascade, whose mask is a further input; `None` where there is none, or where masks
+            are given.
     """
 
     plan: Plan
@@ -78,6 +80,7 @@ class Predictor:
     networks: tuple[SegmentationNetwork, ...]
     window: SlidingWindow
     device: torch.device
+    first: Predictor | None = None
 
     @classmethod
     def load(
@@ -90,7 +93,7 @@ class Predictor:
         mirror: bool = True,
         options: WindowOptions | None = None,
     ) -> Predictor:
-        """Load a model folder.
+        """Load a model folder; of a cascade's second stage, all finished folds of the first with it.
 
         Args:
             model: The folder with `fold_0` and so on.
@@ -116,9 +119,13 @@ class Predictor:
         record = _with_common_mirrors([records[name] for name in chosen])
         if record.config.precision == "float32":
             precision = choose_precision("float32", device)
+        found = first_stage_of(model, record)
+        first = None
+        if found is not None:
+            first = cls.load(found, device=device, precision=precision, mirror=mirror, options=options)
         predictor = cls.of(record, networks, device=device, precision=precision, mirror=mirror, options=options)
         predictor.lay_out()
-        return predictor
+        return replace(predictor, first=first)
 
     @classmethod
     def of(
@@ -145,6 +152,7 @@ class Predictor:
             batch_size=max(1, int(budget // np.prod(patch))),
             swap_axis=mirrors.swap_axis,
             swapped_channels=swapped_channels(record.plan.labels, mirrors.pairs),
+            swapped_inputs=swapped_inputs(record.plan, record.configuration, mirrors.pairs),
             accumulate=chosen.accumulate,
             skip=chosen.skip,
         )
@@ -162,7 +170,8 @@ class Predictor:
 
         Args:
             image: `(C, Z, Y, X)` with its geometry, as a reader gives it.
-            earlier: What the stage before predicted, `(Z, Y, X)`, for a network that takes it.
+            earlier: The first stage's mask `(Z, Y, X)` in the same frame, for the second stage of a cascade; predicted
+                by `first` if not given.
 
         Returns:
             `(Z, Y, X)`, uint8 or uint16, in the frame of the image.
@@ -181,14 +190,15 @@ class Predictor:
         num_broken = int(np.count_nonzero(~np.isfinite(image.array)))
         if num_broken:
             raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
-        return prepare_case(image, earlier, self.plan, self.configuration)
+        prepared = prepare_case(image, None, self.plan, self.configuration)
+        if earlier is None and self.first is not None:
+            earlier = self.first.predict(image)
+        return prepared if earlier is None else with_earlier(prepared, earlier, self.plan)
 
     def case_logits(self, prepared: PreparedCase, tell: Tell | None = None) -> CaseLogits:
         """What the networks say of a prepared case; `tell` is called after every batch of tiles."""
-        channels = prepared.image
-        if prepared.label is not None:
-            channels = np.concatenate([channels, mask_channels(prepared.label, self.plan.labels)])
-        return CaseLogits(self.logits(channels, tell), prepared.properties, self.plan)
+        logits = self.logits(input_channels(prepared, self.plan), tell)
+        return CaseLogits(logits, prepared.properties, self.plan)
 
     def logits(self, prepared: npt.NDArray[np.float32], tell: Tell | None = None) -> npt.NDArray[Any]:
         """Logits `(K, Z, Y, X)` of a network's input `(C, Z, Y, X)`, in what they were added up in."""
@@ -251,11 +261,6 @@ def prediction_precision(device: torch.device) -> Precision:
     if device.type == "cpu" and platform.machine() in ("x86_64", "AMD64") and has_units and not has_units():
         return Precision(torch.float32, "the CPU has no units for bfloat16")
     return choose_precision("auto", device)
-
-
-def mask_channels(label: Array, labels: LabelSchema) -> npt.NDArray[np.float32]:
-    """A mask `(Z, Y, X)` of the stage before as input channels `(classes, Z, Y, X)`, one a class."""
-    return np.stack([labels.class_mask(label, index) for index in range(labels.num_classes)]).astype(np.float32)
 
 
 def _bytes_for_results(device: torch.device) -> float:

@@ -32,6 +32,7 @@ class SlidingWindow:
         batch_size: Tiles and mirrors of tiles at once.
         swap_axis: Axis along which a mirror swaps left and right: the logits of its mirrors do likewise.
         swapped_channels: Which channel takes the place of each then.
+        swapped_inputs: The same of the network's input, where an earlier stage's left and right are part of it.
         accumulate: What tiles are added up in; folds and mirrors of a tile are always added up in float32.
         skip: Compute tiles in which nothing varies once (`autounet.inference.constant`).
     """
@@ -43,6 +44,7 @@ class SlidingWindow:
     batch_size: int = 1
     swap_axis: int | None = None
     swapped_channels: tuple[int, ...] = ()
+    swapped_inputs: tuple[int, ...] = ()
     accumulate: torch.dtype = torch.float32
     skip: bool = True
 
@@ -133,9 +135,7 @@ class SlidingWindow:
         for batch_index in range(num_batches):
             start, stop = (len(views) * (batch_index + more) // num_batches for more in (0, 1))
             batch = views[start:stop]
-            tiles = [
-                _flip(images[places[number][0]][(slice(None), *places[number][1])], axes) for number, axes in batch
-            ]
+            tiles = [self._mirrored(_tile(images, places[number]), axes) for number, axes in batch]
             for (number, axes), logits in zip(batch, self._mean_logits(networks, torch.stack(tiles)), strict=True):
                 unmirrored = self._flipped_back(logits, axes)
                 mean = unmirrored if mean is None else mean.add_(unmirrored)
@@ -152,23 +152,38 @@ class SlidingWindow:
         places: Sequence[tuple[int, tuple[slice, ...]]],
         constants: Sequence[tuple[float, ...] | None],
     ) -> Iterator[tuple[int, Tensor]]:
-        """Logits of the tiles in which nothing varies: one pass for each set of values, as its mirrors are alike."""
+        """Logits of the tiles in which nothing varies: one pass for each set of values, as its mirrors are alike.
+
+        Only those that exchange an earlier stage's left and right are not, and take another pass.
+        """
         alike: dict[tuple[float, ...], list[int]] = {}
         for number, values in enumerate(constants):
             if values is not None:
                 alike.setdefault(values, []).append(number)
         mirrors = _combinations(self.mirror_axes)
         for numbers in alike.values():
-            logits = self._mean_logits(networks, _tile(images, places[numbers[0]])[None])[0]
-            mean = torch.zeros_like(logits)
+            tile = _tile(images, places[numbers[0]])
+            told: dict[bool, Tensor] = {}
+            mean: Tensor | None = None
             for axes in mirrors:
-                mean += self._flipped_back(logits, axes)
+                swaps = bool(self.swapped_inputs) and self.swap_axis in axes
+                if swaps not in told:
+                    told[swaps] = self._mean_logits(networks, self._mirrored(tile, axes)[None])[0]
+                logits = self._flipped_back(told[swaps], axes)
+                mean = logits.clone() if mean is None else mean.add_(logits)
+            assert mean is not None
             mean /= len(mirrors)
             for number in numbers:
                 yield number, mean.clone()
 
     def _place(self, origin: Sequence[int]) -> tuple[slice, ...]:
         return tuple(slice(at, at + edge) for at, edge in zip(origin, self.tile, strict=True))
+
+    def _mirrored(self, tile: Tensor, axes: Mirrored) -> Tensor:
+        """A tile `(C, *tile)` as its mirror image would have been given to the network."""
+        if self.swap_axis in axes and self.swapped_inputs:
+            tile = tile[list(self.swapped_inputs)]
+        return _flip(tile, axes)
 
     def _flipped_back(self, logits: Tensor, axes: Mirrored) -> Tensor:
         """Logits `(K, *tile)` of a mirrored tile as those of the tile itself."""

@@ -85,7 +85,7 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
     network.load_state_dict(outcome.weights)
     network.deep_supervision = False
     final_cases = [run.cases[name] for name in validation.final_cases]
-    summary = validate_fold(predictor, final_cases, run.folder / "validation", reporter)
+    summary = validate_fold(predictor, final_cases, run.folder / "validation", reporter, run.previous)
     scores = {"validation_dice": summary.foreground_dice, "class_dice": _class_dice(summary)}
     seal_fold(run.folder, record.model_copy(update={"finished": True, **scores}))
     return summary
@@ -165,7 +165,7 @@ def _trainer(
         _stages(run, record, loss, reporter),
         config,
         total_seconds=total_seconds,
-        validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way),
+        validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way, run.previous),
         folder=run.folder,
         log=RunLog(_logged_run(run, record, total_seconds), run.loggers, reporter) if run.replicas.is_main else None,
         replicas=run.replicas,
@@ -193,13 +193,21 @@ def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationP
 def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss, reporter: Reporter) -> list[PatchStage]:
     """The sizes of patch over the run, the last one the configuration's own."""
     config, configuration = record.config, record.configuration
-    cases = CaseCache(run.store, run.split.train, int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY))
+    max_bytes = int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY)
+    cases = CaseCache(run.store, run.split.train, max_bytes, run.previous)
     label_maps = loss.label_maps(configuration.spacing_mm)
-    backend = choose_backend(config.augmentation_backend, run.replicas.device.type, label_maps is not None)
+    backend = choose_backend(
+        config.augmentation_backend,
+        run.replicas.device.type,
+        needs_maps=label_maps is not None,
+        is_cascade=run.previous is not None,
+    )
     reporter.say(backend.reason)
     stages = []
     for stage in growth_stages(configuration, config):
-        augmentation = Augmentation.for_plan(record.plan, config.augmentation, config.laterality, stage.patch_size)
+        augmentation = Augmentation.for_plan(
+            record.plan, configuration, config.augmentation, config.laterality, stage.patch_size
+        )
         sampler = PatchSampler(
             cases,
             augmentation,

@@ -24,7 +24,7 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
     reporter.say(configuration.time.summary)
     if config.max_seconds is None:
         reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
-    augmentation = Augmentation.for_plan(run.plan, config.augmentation, config.laterality, configuration.patch_size)
+    augmentation = Augmentation.for_plan(run.plan, configuration, config.augmentation, config.laterality)
     _tell_sides(augmentation.mirroring, reporter)
     return ModelRecord(
         plan=run.plan,
@@ -33,6 +33,8 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
         mirror_axes=augmentation.mirror_axes,
         config=config,
         training_data=TrainingData.of([run.store.record(name).properties for name in run.split.train], run.plan),
+        training_digest=run.split.training_digest,
+        previous_model=None if run.previous is None else run.previous.name,
     )
 
 

@@ -12,6 +12,7 @@ from autounet.errors import RequestError
 from autounet.models.folder import FoldName
 from autounet.models.source import StartingPoint
 from autounet.plans import Configuration, Plan
+from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
 from autounet.progress import duration
 from autounet.training.config import TrainConfig
@@ -72,6 +73,7 @@ class FoldRun:
         extension: By how much, in that mode.
         start: Trained weights to start from.
         loggers: Where to log to, besides the table and the picture.
+        previous: What the first stage found in the cases, in the second stage of a cascade.
     """
 
     plan: Plan
@@ -88,3 +90,4 @@ class FoldRun:
     extension: Extension | None = None
     start: StartingPoint | None = None
     loggers: tuple[str, ...] = ()
+    previous: PreviousStage | None = None

@@ -24,15 +24,6 @@ def with_network(configuration: Configuration, network: str | None) -> Configura
     return configuration.model_copy(update={"network": configuration.network.model_copy(update=update)})
 
 
-def require_one_stage(configuration: Configuration) -> None:
-    """A second stage needs predictions of the first as input."""
-    if configuration.previous_stage is not None:
-        raise RequestError(
-            f"{configuration.name} is trained on what {configuration.previous_stage} predicts, which this version does "
-            f"not hand over yet. Train {configuration.inherits_from} or {configuration.previous_stage}."
-        )
-
-
 def require_prepared(raw: RawDataset, plan: Plan, configuration: Configuration, preprocessed: Path) -> None:
     """Every case must be prepared from the raw files and the plan as they are now."""
     stale = must_prepare(raw, plan, configuration, preprocessed)
@@ -46,18 +37,18 @@ def require_prepared(raw: RawDataset, plan: Plan, configuration: Configuration, 
 
 def split_of(preprocessed: Path, raw: RawDataset, fold: FoldName) -> Split:
     """Training and validation cases of a fold; `all` trains and validates on every case."""
-    names = tuple(sorted(case.name for case in raw.cases))
     if fold == "all":
+        names = tuple(sorted(case.name for case in raw.cases))
         return Split(train=names, validation=names)
-    splits = load_or_make_splits(preprocessed / SPLITS_FILE, names)
+    splits = all_splits(preprocessed, raw)
     if not 0 <= fold < len(splits):
         raise RequestError(f"fold {fold} does not exist: there are folds 0 to {len(splits) - 1}, and 'all'")
     return splits[fold]
 
 
-def num_folds(preprocessed: Path, raw: RawDataset) -> int:
-    """How many folds the dataset has."""
-    return len(load_or_make_splits(preprocessed / SPLITS_FILE, tuple(sorted(case.name for case in raw.cases))))
+def all_splits(preprocessed: Path, raw: RawDataset) -> tuple[Split, ...]:
+    """The folds of the dataset."""
+    return load_or_make_splits(preprocessed / SPLITS_FILE, tuple(sorted(case.name for case in raw.cases)))
 
 
 def require_samples(configuration: Configuration, num_processes: int) -> None:

@@ -13,8 +13,10 @@ from autounet.data.io import label_ending, read_image, read_label, write_label
 from autounet.data.splits import Split
 from autounet.evaluation.overlap import ClassScore, score_case
 from autounet.evaluation.summary import CaseScores, Summary, mean_of_known, summarize, write_summary
+from autounet.geometry import Array
 from autounet.inference.predictor import Predictor
 from autounet.networks.blocks import SegmentationNetwork
+from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
 from autounet.progress import SILENT, Reporter
 from autounet.training.trainer import Validation
@@ -58,7 +60,7 @@ def plan_validation(
     """
     if max_seconds is None or not names:
         return ValidationPlan(min(_CASES_ON_THE_WAY, len(names)), tuple(names), 0.0, 0.0)
-    second_a_view = predictor.seconds_per_view(len(predictor.plan.channels))
+    second_a_view = predictor.seconds_per_view(predictor.plan.num_inputs(predictor.configuration))
     shapes = [store.record(name).properties.shape for name in names]
     final = [_FINAL_MARGIN * second_a_view * predictor.num_views(shape) for shape in shapes]
     plain = predictor.without_mirrors()
@@ -84,13 +86,22 @@ class HandfulValidation:
         store: The prepared cases.
         predictor: Of the network in training.
         num_cases: How many at a time.
+        previous: What the first stage of a cascade found in the cases.
     """
 
-    def __init__(self, split: Split, store: PreparedStore, predictor: Predictor, num_cases: int) -> None:
+    def __init__(
+        self,
+        split: Split,
+        store: PreparedStore,
+        predictor: Predictor,
+        num_cases: int,
+        previous: PreviousStage | None = None,
+    ) -> None:
         self._names = split.validation
         self._store = store
         self._predictor = predictor.without_mirrors()
         self._num_cases = num_cases
+        self._previous = previous
 
     def __call__(self, network: SegmentationNetwork, epoch: int) -> Validation:
         """Score the cases whose turn it is."""
@@ -112,29 +123,57 @@ class HandfulValidation:
     def _score(self, name: str) -> dict[str, ClassScore]:
         labels = self._predictor.plan.labels
         image, label = self._store.load(name)
-        logits = self._predictor.logits(image.astype(np.float32))
+        image = image.astype(np.float32)
+        if self._previous is not None:
+            image = np.concatenate([image, self._previous.channels(name)])
+        logits = self._predictor.logits(image)
         indices = self._store.record(name).annotated
         annotated = None if indices is None else [labels.class_names[index] for index in indices]
         return score_case(np.maximum(label[0], 0), labels.segmentation(logits), labels, annotated)
 
 
-def validate_fold(predictor: Predictor, cases: Sequence[RawCase], folder: Path, reporter: Reporter = SILENT) -> Summary:
+def predict_case(predictor: Predictor, case: RawCase, path: Path, earlier: Path | None = None) -> Array:
+    """Predict a training case from its raw files, and keep the mask.
+
+    Args:
+        predictor: The trained network.
+        case: The case.
+        path: For the mask.
+        earlier: The first stage's mask, for the second stage of a cascade.
+    """
+    image = read_image(case.images, len(predictor.plan.channels))
+    prediction = predictor.predict(image, None if earlier is None else read_label(earlier)[0])
+    write_label(path, prediction, image.geometry)
+    return prediction
+
+
+def validate_fold(
+    predictor: Predictor,
+    cases: Sequence[RawCase],
+    folder: Path,
+    reporter: Reporter = SILENT,
+    previous: PreviousStage | None = None,
+) -> Summary:
     """Predict validation cases from their raw files, keep the masks, and score them in their own space.
+
+    Masks that an earlier validation left of other cases are removed: they are of other weights.
 
     Args:
         predictor: The trained network.
         cases: With labels.
         folder: For the masks and `scores.json`, `scores.csv`.
         reporter: Shows the progress.
+        previous: What the first stage of a cascade found in the cases.
     """
     plan = predictor.plan
+    ending = label_ending(plan.file_ending)
+    for old in folder.glob(f"*{ending}"):
+        old.unlink()
     scores = []
     for case in reporter.track(cases, "validate", len(cases)):
         assert case.label is not None
-        image = read_image(case.images, len(plan.channels))
-        prediction = predictor.predict(image)
-        path = folder / f"{case.name}{label_ending(plan.file_ending)}"
-        write_label(path, prediction, image.geometry)
+        path = folder / f"{case.name}{ending}"
+        prediction = predict_case(predictor, case, path, None if previous is None else previous.masks[case.name])
         scores.append(
             CaseScores(
                 case=case.name,

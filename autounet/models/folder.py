@@ -70,6 +70,9 @@ class ModelRecord(Record):
         training_data: What it was trained on; `None` where nobody knows.
         self_test: What came of the stored input.
         origin: Where it comes from, if it was not trained here.
+        training_digest: Of the names of the cases it was trained on, so that nobody takes it for one that has not
+            seen them; `None` in models from before there was such a thing.
+        previous_model: Name of the first stage's model folder, in the second stage of a cascade; it lies beside.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -88,6 +91,8 @@ class ModelRecord(Record):
     training_data: TrainingData | None = None
     self_test: SelfTest | None = None
     origin: Origin | None = None
+    training_digest: str | None = None
+    previous_model: str | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -104,6 +109,14 @@ class ModelRecord(Record):
 def model_folder(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:
     """Where the folds of a configuration lie."""
     return workspace.results / plan.dataset_name / f"{plan.planner}__{configuration.network.name}__{configuration.name}"
+
+
+def previous_stage_folder(model: Path, record: ModelRecord) -> Path | None:
+    """The model folder of the first stage: inside the second's, where both were handed on as one, else beside it."""
+    inside = model / PREVIOUS_STAGE
+    if inside.is_dir():
+        return inside
+    return None if record.previous_model is None else model.parent / record.previous_model
 
 
 def fold_folder(model: Path, fold: FoldName) -> Path:

@@ -100,7 +100,8 @@ def predict(
     ]
     waiting = [case for case in cases if case.name not in set(done)]
     for folder, member in zip(models, lanes[0], strict=True):
-        reporter.say(f"{folder[0]}: {_counted(len(member.networks), 'fold')}")
+        told = f", told by {_counted(len(member.first.networks), 'fold')} of its first stage" if member.first else ""
+        reporter.say(f"{folder[0]}: {_counted(len(member.networks), 'fold')}{told}")
     reporter.say(f"{_counted(len(waiting), 'case')} to predict, {len(done)} already in {output}")
     _describe(output, plan)
     kept = {} if max_ram_gib is None else {"max_bytes": int(max_ram_gib * 2**30)}

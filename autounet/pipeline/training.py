@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ def train(
     Args:
         workspace: Where things are.
         dataset: `4`, `004` or `Dataset004_Hippocampus`.
-        configuration: `2d` or `3d_fullres`.
+        configuration: `2d`, `3d_fullres`, `3d_lowres` or `3d_cascade_fullres`.
         fold: 0 to 4, or `all` to train on every case.
         config: How to train; nnU-Net's recipe by default.
         planner: Whose plan.
@@ -87,10 +87,10 @@ def train(
     from autounet.launch.cross_validation import cross_validate
     from autounet.launch.fold import train_fold
     from autounet.launch.fold_run import FoldRun
+    from autounet.launch.out_of_fold import previous_stage
     from autounet.launch.requirements import (
-        num_folds,
+        all_splits,
         require_free,
-        require_one_stage,
         require_prepared,
         require_samples,
         split_of,
@@ -111,7 +111,6 @@ def train(
     start = read_starting_point(source, fold) if source else None
     if start and network is None:
         chosen = start.shape(chosen)
-    require_one_stage(chosen)
     build_loss(config.loss, plan.labels, batch_dice=chosen.batch_dice)
     raw = RawDataset.load(raw_folder(workspace, dataset))
     require_prepared(raw, plan, chosen, preprocessed)
@@ -138,8 +137,10 @@ def train(
         start=start,
         loggers=tuple(loggers),
     )
+    splits = all_splits(preprocessed, raw)
+    run = replace(run, previous=previous_stage(run, workspace, splits, reporter))
     summary = train_fold(run, reporter)
-    together = cross_validate(model, num_folds(preprocessed, raw)) if summary and fold != "all" else None
+    together = cross_validate(model, len(splits)) if summary and fold != "all" else None
     return Trained(model=model, fold=folder, summary=summary, cross_validation=together)
 
 
@@ -152,11 +153,15 @@ def folds_to_train(
         RequestError: There is no such dataset, plan or configuration.
     """
     from autounet.launch.cross_validation import missing_folds
-    from autounet.launch.requirements import num_folds, with_network
+    from autounet.launch.out_of_fold import require_first_stage
+    from autounet.launch.requirements import all_splits, with_network
     from autounet.models.folder import model_folder
 
     preprocessed = workspace.preprocessed / workspace.find_dataset(dataset)
     plan = read_plan(preprocessed, planner, dataset)
     chosen = with_network(plan.configuration(configuration), network)
     model = model_folder(workspace, plan, chosen)
-    return model, missing_folds(model, num_folds(preprocessed, RawDataset.load(raw_folder(workspace, dataset))))
+    splits = all_splits(preprocessed, RawDataset.load(raw_folder(workspace, dataset)))
+    missing = missing_folds(model, len(splits))
+    require_first_stage(workspace, plan, chosen, missing, splits)
+    return model, missing

@@ -21,7 +21,7 @@ class Port:
 
     Attributes:
         name: Of the image channel, class or region.
-        kind: `mask` is a class that an earlier stage of a cascade found.
+        kind: `mask` is a label that an earlier stage of a cascade found.
         occurrence: Which of those with that name: `dataset.json` may call three channels `rgb_to_0_1`.
     """
 
@@ -55,7 +55,7 @@ class Ports:
     @classmethod
     def of(cls, plan: Plan, configuration: Configuration) -> Ports:
         """Those of the networks of a plan's configuration."""
-        masks = plan.labels.class_names if configuration.previous_stage is not None else ()
+        masks = plan.labels.foreground_names if configuration.previous_stage is not None else ()
         inputs = (*ports_of([channel.name for channel in plan.channels], "image"), *ports_of(masks, "mask"))
         return cls(inputs, tuple(ports_of(plan.labels.output_names, "class")), plan.labels.has_regions)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,8 @@ def preview_patches(
     Raises:
         RequestError: There is no such policy.
     """
-    augmentation = Augmentation.for_plan(plan, policy, laterality, configuration.patch_size)
+    # Of the second stage of a cascade, what the first one found is not shown.
+    augmentation = replace(Augmentation.for_plan(plan, configuration, policy, laterality), previous_values=())
     cases = CaseCache(store, names, max_bytes=0)
     sampler = PatchSampler(cases, augmentation, num_patches, _FOREGROUND_SHARE, seed, on_device=True)
     before = sampler.unchanged(0)

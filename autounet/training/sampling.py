@@ -22,6 +22,7 @@ from autounet.geometry import Array
 from autounet.labels import OUTSIDE
 from autounet.laterality import Mirroring
 from autounet.losses.label_maps import LabelMaps
+from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 
 Start = npt.NDArray[np.intp]
@@ -55,23 +56,30 @@ class CaseCache:
         store: Where they lie.
         names: Which of them.
         max_bytes: Memory that may be used.
+        previous: What an earlier stage found in them, in a cascade; a second map of every label.
     """
 
-    def __init__(self, store: PreparedStore, names: Sequence[str], max_bytes: int) -> None:
+    def __init__(
+        self, store: PreparedStore, names: Sequence[str], max_bytes: int, previous: PreviousStage | None = None
+    ) -> None:
         self._store = store
+        self._previous = previous
         self.names = tuple(names)
         self._images = {name: store.image(name) for name in names}
         self._labels = {name: store.label(name) for name in names}
+        found = {name: previous.segmentation(name) for name in names} if previous is not None else {}
+        self._found: dict[str, Any] = found
         self._annotated = {name: store.record(name).annotated for name in names}
         self._locations = {name: _annotated_only(store.locations(name), self._annotated[name]) for name in names}
-        total = sum(_num_bytes(array) for array in (*self._images.values(), *self._labels.values()))
+        total = sum(_num_bytes(array) for array in (*self._images.values(), *self._labels.values(), *found.values()))
         if total <= max_bytes:
             for name in names:
                 self._images[name], self._labels[name] = store.load(name)
+            self._found = {name: array[:] for name, array in found.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to a worker as file names: every worker maps the same pages of memory."""
-        return CaseCache, (self._store, self.names, 0)
+        return CaseCache, (self._store, self.names, 0, self._previous)
 
     @property
     def num_channels(self) -> int:
@@ -85,6 +93,10 @@ class CaseCache:
     def label(self, name: str) -> Any:
         """`(1, Z, Y, X)`, an array or a memory map."""
         return self._labels[name]
+
+    def maps(self, name: str) -> tuple[Any, ...]:
+        """All that moves with the image, each `(1, Z, Y, X)`: the label map, then what an earlier stage found."""
+        return (self._labels[name], self._found[name]) if self._found else (self._labels[name],)
 
     def locations(self, name: str) -> ClassLocations:
         """Where the case's classes are; a class that was not annotated is nowhere."""
@@ -113,7 +125,8 @@ class PatchSampler:
         foreground_share: Patches from the end of the batch that are centred on foreground.
         seed: Of the run.
         label_maps: Computes what the loss needs, from the label map as it comes out of augmentation.
-        on_device: Leave the changes to the device that trains; else they are made here. Not with `label_maps`.
+        on_device: Leave the changes to the device that trains; else they are made here. Not with `label_maps`, nor in
+            a cascade.
     """
 
     cases: CaseCache
@@ -126,6 +139,7 @@ class PatchSampler:
 
     def __post_init__(self) -> None:
         assert not (self.on_device and self.label_maps), "maps follow augmentation"
+        assert not (self.on_device and self.augmentation.previous_values), "torch cannot tell components apart"
 
     def batch(self, step: int) -> PatchBatch:
         """Cut, augment and stack the patches of a step."""
@@ -180,10 +194,11 @@ class PatchSampler:
         return name, np.array(start, dtype=np.intp) + (np.array(initial, dtype=np.intp) - final) // 2
 
     def _cut(self, name: str, start: Start, pending: BatchParameters) -> tuple[Array, Array]:
-        """Image and label of a region."""
+        """Image `(C, *region_size)` and maps `(L, *region_size)` of a region."""
         size, first = pending.spatial.region_size, start.tolist()
         cut_image = cut_box(self.cases.image(name), first, _three(size), 0)
-        cut_label = cut_box(self.cases.label(name), first, _three(size), OUTSIDE)
+        maps = [cut_box(entry, first, _three(size), OUTSIDE) for entry in self.cases.maps(name)]
+        cut_label = np.concatenate(maps)
         return (cut_image[:, 0], cut_label[:, 0]) if len(size) == 2 else (cut_image, cut_label)
 
 

@@ -130,3 +130,14 @@ def test_nested_regions_come_back_from_their_own_masks(value: int) -> None:
 def test_many_labels_need_wider_integers() -> None:
     values = {"background": 0, **{f"c{value}": value for value in range(1, 300)}}
     assert schema(values).segmentation(np.zeros((300, 1, 1, 1), dtype=np.float16)).dtype == np.uint16
+
+
+def test_a_second_stage_is_told_of_values_and_not_of_regions() -> None:
+    turned = schema({"background": 0, "tumour": 7, "organ": 2})
+    assert turned.foreground_values == (2, 7)
+    assert turned.foreground_names == ("organ", "tumour")
+    label = np.array([[[0, 2, 7, -1]]])
+    assert turned.value_masks(label).tolist() == [[[[False, True, False, False]]], [[[False, False, True, False]]]]
+    regions = schema({"background": 0, "whole": [1, 2, 4], "core": [2, 4], "ignore": 5}, [1, 2])
+    assert regions.foreground_values == (1, 2, 4)
+    assert regions.foreground_names == ("label 1", "label 2", "label 4")

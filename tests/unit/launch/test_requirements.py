@@ -11,7 +11,7 @@ import pytest
 
 from autounet.data.dataset import RawDataset
 from autounet.errors import RequestError
-from autounet.launch.requirements import require_free, require_one_stage, require_prepared, split_of, with_network
+from autounet.launch.requirements import require_free, require_prepared, split_of, with_network
 from autounet.models.folder import ModelRecord, record_path
 from autounet.plans import Plan
 from autounet.preprocessing.dataset import prepare_dataset
@@ -39,14 +39,6 @@ def test_another_network_keeps_the_topology_and_takes_its_own_depths(make_plan: 
     assert (network.features, network.strides) == (planned.network.features, planned.network.strides)
     with pytest.raises(RequestError, match="Did you mean 'resenc'"):
         with_network(planned, "resnc")
-
-
-def test_a_second_stage_is_refused_with_what_can_be_trained(make_plan: MakePlan) -> None:
-    planned = make_plan().configuration("3d_fullres")
-    require_one_stage(planned)
-    stages = {"name": "3d_cascade_fullres", "inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
-    with pytest.raises(RequestError, match="Train 3d_fullres or 3d_lowres"):
-        require_one_stage(planned.model_copy(update=stages))
 
 
 def test_cases_that_are_not_prepared_are_counted_and_the_command_is_named(

@@ -26,6 +26,7 @@ from autounet.augmentation.spatial import Spatial
 from autounet.errors import RunError
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses.label_maps import SignedDistances
+from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
 from autounet.training.sampling import BatchStream, CaseCache, PatchBatch, PatchSampler, cut_box
 
@@ -392,3 +393,27 @@ def test_unchanged_patches_are_those_that_the_batch_changes(store: PreparedStore
     for sample in ratio:
         assert np.nanmax(sample) == pytest.approx(np.nanmin(sample), rel=1e-5)
         assert np.nanmax(sample) != pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("max_bytes", [LARGE, 0])
+def test_what_an_earlier_stage_found_is_cut_where_the_label_is(store: PreparedStore, max_bytes: int) -> None:
+    """Handed the label itself, each patch comes with its own label as further channels; in a worker too."""
+    names = ("a", "b", "c")
+    paths = {name: store.folder / "previous" / f"{name}.b2nd" for name in names}
+    for name, path in paths.items():
+        store.write_label(path, store.label(name)[:][0].astype(np.int16))
+    labels = LabelSchema(classes=(LabelClass(name="a", values=(1,)), LabelClass(name="b", values=(2,))))
+    previous = PreviousStage(store, "low", labels, masks={}, paths=paths)
+    policy = replace(NNUNET, intensity=(), previous=NONE.previous)
+    augmentation = replace(Augmentation.of(policy, (8, 8, 8)), previous_values=labels.foreground_values)
+    sampler = PatchSampler(CaseCache(store, names, max_bytes, previous), augmentation, 4, 0.5, 0)
+    alone = PatchSampler(CaseCache(store, names, LARGE), replace(augmentation, previous_values=()), 4, 0.5, 0)
+    for step in range(4):
+        batch, plain = sampler.batch(step), alone.batch(step)
+        assert batch.image.shape == (4, 3, 8, 8, 8)
+        np.testing.assert_array_equal(batch.image[:, :1], plain.image)
+        np.testing.assert_array_equal(batch.label, plain.label)
+        np.testing.assert_array_equal(batch.image[:, 1], batch.label == 1)
+        np.testing.assert_array_equal(batch.image[:, 2], batch.label == 2)
+    travelled = pickle.loads(pickle.dumps(sampler))
+    assert same(travelled.batch(3), sampler.batch(3))
