@@ -52,7 +52,7 @@ network.deep_supervision = True
 loss = DeepSupervision(build_loss("dice_ce", plan.labels, batch_dice=chosen.batch_dice), network.output_strides)
 objective = SegmentationObjective(loss, precision, alone(device))
 optimizer = make_optimizer(network, config)
-augmentation = Augmentation.for_plan(plan, "nnunet", "ignore", chosen.patch_size)
+augmentation = Augmentation.for_plan(plan, chosen, "nnunet", "ignore")
 cases = CaseCache(store, names, 2**31)
 sampler = PatchSampler(cases, augmentation, chosen.batch_size, 0.33, 0, None, on_device=True)
 stream, seconds, waited = BatchStream(sampler, 0, 0), [], 0.0
