@@ -145,3 +145,12 @@ def write_text_atomically(path: Path, text: str) -> None:
     """Write UTF-8 text beside `path`, then move it into place."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def free_previous_name(path: Path) -> Path:
+    """Where to keep a replaced file: `NAME.previous.json`, or the first free `NAME.previous-2.json`, ..."""
+    kept, number = path.with_name(f"{path.stem}.previous.json"), 1
+    while kept.exists():
+        number += 1
+        kept = path.with_name(f"{path.stem}.previous-{number}.json")
+    return kept

@@ -6,7 +6,6 @@ import functools
 import os
 import re
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from autounet.errors import DataError, Problem, RequestError
 from autounet.labels import LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
-from autounet.records import nearest
+from autounet.records import nearest, whole_folder
 from autounet.workspace import Workspace
 
 _FULL_NAME = re.compile(r"Dataset(\d{3})_(.+)")
@@ -118,8 +117,7 @@ def write_draft(draft: Draft, *, copy: bool, jobs: int = 1, reporter: Reporter =
         DataError: Files cannot be written anew; all of them, and nothing was written.
     """
     assert draft.labels is not None
-    partial = draft.folder.with_name(f".partial-{uuid.uuid4().hex}")
-    try:
+    with whole_folder(draft.folder) as partial:
         tasks = [(case, "Tr") for case in draft.cases] + [(case, "Ts") for case in draft.test_cases]
         place = functools.partial(_place_case, root=partial, file_ending=draft.file_ending, copy=copy)
         # Links take no time; it is what is written anew that is worth several processes.
@@ -135,9 +133,6 @@ def write_draft(draft: Draft, *, copy: bool, jobs: int = 1, reporter: Reporter =
             file_ending=draft.file_ending,
             num_training=len(draft.cases),
         )
-        partial.rename(draft.folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _place_case(task: tuple[SourceCase, str], root: Path, file_ending: str, copy: bool) -> list[Problem]:

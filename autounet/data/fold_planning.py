@@ -23,7 +23,7 @@ from autounet.data.splits import (
 )
 from autounet.errors import RequestError
 from autounet.progress import SILENT, Reporter
-from autounet.records import Record
+from autounet.records import Record, free_previous_name
 
 NO_GROUPS = "none"
 
@@ -84,7 +84,7 @@ def plan_splits(
     splits, made = _made(raw, wanted, traits)
     if there is not None and there != splits:
         why = "the cases changed" if _same_request(wanted, source) else "other folds were asked for"
-        kept = _free_name(path)
+        kept = free_previous_name(path)
         path.replace(kept)
         reporter.say(
             f"{why}: the folds were made anew, the former are kept as {kept}. Models trained on the former folds have "
@@ -217,12 +217,3 @@ def _how(source: SplitsSource) -> str:
         number = len(source.duplicates)
         parts.append(f"{number} set{'s' * (number != 1)} of cases with the same image kept together")
     return ", ".join(parts)
-
-
-def _free_name(path: Path) -> Path:
-    """`splits_final.previous.json`, or the first of `splits_final.previous-2.json`, ... that is free."""
-    kept, number = path.with_name(f"{path.stem}.previous.json"), 1
-    while kept.exists():
-        number += 1
-        kept = path.with_name(f"{path.stem}.previous-{number}.json")
-    return kept

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from autounet.errors import DataError, Problem, RequestError
 from autounet.labels import BACKGROUND, LabelClass, LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
+from autounet.records import whole_folder
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,7 @@ def write_merge(merge: Merge, *, copy: bool, jobs: int = 1, reporter: Reporter =
     Raises:
         DataError: Label files cannot be read or hold values that they should not; all of them at once.
     """
-    unfinished = merge.folder.with_name(f".partial-{uuid.uuid4().hex}")
-    try:
+    with whole_folder(merge.folder) as unfinished:
         place = partial(_place_case, merge=merge, root=unfinished, copy=copy)
         files = (path for case in merge.cases for path in case.source.files if path is not None)
         jobs = worthwhile_jobs(jobs, files)
@@ -119,9 +117,6 @@ def write_merge(merge: Merge, *, copy: bool, jobs: int = 1, reporter: Reporter =
             num_training=len(merge.cases),
             annotated={case.name: case.annotated for case in merge.cases},
         )
-        unfinished.rename(merge.folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _require_same_channels(sources: Sequence[RawDataset]) -> None:

@@ -12,6 +12,7 @@ from autounet.planners.request import PlanRequest
 from autounet.plans import Configuration, Plan, plan_path
 from autounet.preprocessing.dataset import recipe, store_for
 from autounet.progress import Reporter
+from autounet.records import free_previous_name
 
 # Planned by rule; any other configuration of a plan file is the user's own, and is kept.
 RULED = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
@@ -64,7 +65,7 @@ def write_plan(plan: Plan, folder: Path, reporter: Reporter) -> tuple[Plan, Path
     if earlier is not None:
         plan = with_own_configurations(plan, earlier)
     if path.exists() and (earlier is None or _without_time(earlier) != _without_time(plan)):
-        kept = _free_name(path)
+        kept = free_previous_name(path)
         path.replace(kept)
         reporter.say(f"the plan differs from the one that was there, which is kept as {kept}")
     plan.write(path)
@@ -107,12 +108,3 @@ def _without_time(plan: Plan) -> dict[str, Any]:
     content = plan.model_dump(mode="json", exclude={"configurations": {"__all__": {"time"}}})
     content["decisions"] = [entry for entry in content["decisions"] if not entry["name"].endswith(".time")]
     return content
-
-
-def _free_name(path: Path) -> Path:
-    """`plan_default.previous.json`, or the first of `plan_default.previous-2.json`, ... that is free."""
-    kept, number = path.with_name(f"{path.stem}.previous.json"), 1
-    while kept.exists():
-        number += 1
-        kept = path.with_name(f"{path.stem}.previous-{number}.json")
-    return kept

@@ -353,10 +353,13 @@ class Trainer:
         case_dice = {**self.state.case_dice, **(result.case_dice if result else {})}
         # The clock went on, but the run was not moved: the next step's share of the average must not hold this time.
         mean = mean_of_known(list(case_dice.values()))
-        elapsed, score = self.replicas.agree([time.perf_counter() - self._started, math.nan if mean is None else mean])
         # While cases come in that were not scored yet, means of different cases cannot be compared: the last is best.
         best = self.state.best_dice if len(case_dice) == len(self.state.case_dice) else None
-        is_best = not math.isnan(score) and (best is None or score > best)
+        rises = mean is not None and (best is None or mean > best)
+        # Only the main process knows the cases; it tells the others whether this was the best, as all must end alike.
+        elapsed, score, is_best = self.replicas.agree(
+            [time.perf_counter() - self._started, math.nan if mean is None else mean, float(rises)]
+        )
         self.state = self.state.model_copy(
             update={
                 "epoch": self.state.epoch + 1,

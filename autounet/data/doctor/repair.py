@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from autounet.data.doctor.writing import write_image
 from autounet.data.io import FileError, label_ending, read_image, write_label
 from autounet.errors import RequestError, Severity
 from autounet.progress import SILENT, Reporter
-from autounet.records import write_text_atomically
+from autounet.records import whole_folder, write_text_atomically
 
 LEFT_OUT = "case left out"
 _COLUMNS = ("case", "file", "what was done", "because")
@@ -76,8 +75,7 @@ def repair_into(
             f"no case of {diagnosis.dataset.description.name} can be repaired. "
             "Mend the originals as the table says, and check again."
         )
-    partial = target.with_name(f".partial-{uuid.uuid4().hex}")
-    try:
+    with whole_folder(target) as partial:
         ending = diagnosis.dataset.description.file_ending
         copied: list[str] = []
         for case in reporter.track(kept, "copy and repair", len(kept)):
@@ -93,9 +91,6 @@ def repair_into(
             raise RequestError(f"{done[-1].file}: {done[-1].because}; no case is left for a copy")
         _write_description(diagnosis.dataset, partial, copied)
         write_csv(partial / "repairs.csv", _COLUMNS, [(one.case, one.file, one.what, one.because) for one in done])
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return tuple(done)
 
 

@@ -31,7 +31,7 @@ from autounet.training.config import TrainConfig
 from autounet.training.log import TrainingLog
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision
-from autounet.training.replicas import alone
+from autounet.training.replicas import Replicas, alone
 from autounet.training.sampling import CaseCache, PatchBatch, PatchSampler
 from autounet.training.schedule import learning_rate
 from autounet.training.trainer import PatchStage, Trainer, Validation
@@ -606,3 +606,49 @@ def test_changes_left_to_the_device_are_made_before_the_network_sees_the_batch(s
     for step in range(3):
         found, expected = (objective(network, sampler.batch(step)).item() for sampler in (there, here))
         assert found == pytest.approx(expected, abs=1e-3)
+
+
+@dataclass(frozen=True)
+class Main(Replicas):
+    """The main process of two; keeps what it tells the other."""
+
+    told: list[list[float]] = field(default_factory=list)
+
+    def agree(self, values: Any) -> list[float]:
+        self.told.append(list(values))
+        return list(values)
+
+
+@dataclass(frozen=True)
+class Other(Replicas):
+    """The other process, which hears that; its gradients are taken for whole."""
+
+    told: list[list[float]] = field(default_factory=list)
+
+    def agree(self, values: Any) -> list[float]:
+        return self.told.pop(0)
+
+    def sum_gradients(self, parameters: Any) -> None:
+        pass
+
+
+def test_processes_that_train_together_end_together(store: PreparedStore, tmp_path: Path) -> None:
+    """The second case is harder, so the mean falls when it comes in; that must count alike in both processes."""
+
+    @dataclass
+    class InTurn(Validate):
+        def __call__(self, network: SegmentationNetwork, epoch: int) -> Validation:
+            super().__call__(network, epoch)
+            dice = [0.9, 0.1][epoch % 2]
+            return Validation((dice, None), {f"case {epoch % 2}": dice})
+
+    config = TrainConfig(**{**SHORT, "num_epochs": 50, "patience": 2})
+    main = Main(rank=0, count=1, device=CPU)
+    first = trainer_of(store, tmp_path / "main", config, validate=InTurn(), replicas=main)
+    first.run()
+    other = Other(rank=1, count=2, device=CPU, told=list(main.told))
+    second = trainer_of(store, tmp_path / "other", config, validate=InTurn(), replicas=other)
+    second.run()
+    assert other.told == []
+    assert (second.state.step, second.state.epoch) == (first.state.step, first.state.epoch)
+    assert second.state.best_dice == first.state.best_dice == 0.5
