@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from autounet.network_plan import NetworkPlan
 from autounet.planners.constants import NNUNET, PlannerConstants
 from autounet.planners.patch import PatchSearch
 from autounet.planners.reasons import millions, number
 from autounet.planners.topology import Topology
-from autounet.plans import MemoryEstimate, NetworkPlan
+from autounet.plans import MemoryEstimate
 
 
 def network_plan(topology: Topology, constants: PlannerConstants = NNUNET) -> NetworkPlan:

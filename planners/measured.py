@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 
 from autounet.errors import RequestError
 from autounet.labels import LabelSchema
+from autounet.network_plan import NetworkPlan
 from autounet.planners.budget import Fit, batch_cap, network_plan
 from autounet.planners.memory import TrainingCost, training_cost
 from autounet.planners.patch import PatchSearch
 from autounet.planners.reasons import by_axis, listed, millions, number
 from autounet.planners.topology import Topology
-from autounet.plans import MemoryEstimate, NetworkPlan
+from autounet.plans import MemoryEstimate
 
 GIB = 2**30
 # The estimate is within a tenth of what is measured (tests/conformance/test_memory.py), and memory is handed out in

@@ -18,10 +18,10 @@ from torch import Tensor
 from autounet.labels import LabelSchema
 from autounet.losses.deep_supervision import DeepSupervision
 from autounet.losses.options import build_loss
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.planners.recorder import PRIME_BATCH, HalfPrecision, Moment, StepRecorder
-from autounet.plans import NetworkPlan
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from autounet.inference.export import CaseLogits, export_case
 from autounet.inference.sliding_window import SlidingWindow, Tell
 from autounet.laterality import swapped_channels
 from autounet.models.folder import ModelRecord, finished_folds, fold_folder, load_network
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.case import PreparedCase, prepare_case

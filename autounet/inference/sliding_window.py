@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from autounet.inference.constant import constant_tiles
 from autounet.inference.tiles import TILE_STEP, gaussian_weights, tile_origins
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.precision import Precision
 
 Mirrored = tuple[int, ...]

@@ -22,7 +22,7 @@ from autounet.losses.deep_supervision import DeepSupervision
 from autounet.losses.options import build_loss
 from autounet.losses.segmentation import SegmentationLoss
 from autounet.models.folder import ModelRecord, build_network, record_path, save_weights, seal_fold
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.networks.layout import set_layout
 from autounet.parallel import available_cpus, available_memory_bytes
 from autounet.progress import SILENT, Reporter, duration

@@ -15,7 +15,7 @@ from autounet.evaluation.overlap import ClassScore, score_case
 from autounet.evaluation.summary import CaseScores, Summary, mean_of_known, summarize, write_summary
 from autounet.geometry import Array
 from autounet.inference.predictor import Predictor
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
 from autounet.progress import SILENT, Reporter

@@ -25,7 +25,7 @@ from autounet.models.integrity import RECORD, WEIGHTS, require_intact, write_che
 from autounet.models.selftest import SelfTest, write_self_test
 from autounet.models.training_data import TrainingData
 from autounet.networks import NETWORKS
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.plans import Configuration, Plan
 from autounet.records import SCHEMA_VERSION, Record
 from autounet.training.checkpoint import load_tensors, save_tensors

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from autounet.errors import RequestError
 from autounet.labels import LabelSchema
 from autounet.models.integrity import SELF_TEST
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.plans import Configuration, Plan
 from autounet.records import Record
 from autounet.training.checkpoint import load_tensors, save_tensors

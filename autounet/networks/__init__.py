@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from autounet.registry import Registry
 
 if TYPE_CHECKING:
-    from autounet.networks.blocks import SegmentationNetwork
+    from autounet.networks.base import SegmentationNetwork
 
 NETWORKS: Registry["type[SegmentationNetwork]"] = Registry(
     "autounet.networks",

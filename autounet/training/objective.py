@@ -10,7 +10,7 @@ from torch import Tensor
 from autounet.augmentation import device as device_backend
 from autounet.geometry import Array
 from autounet.losses.deep_supervision import DeepSupervision
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.precision import Precision
 from autounet.training.replicas import Replicas
 from autounet.training.sampling import PatchBatch

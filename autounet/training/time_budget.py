@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.networks.layout import fast_layout, set_layout
-from autounet.plans import Configuration, NetworkPlan
+from autounet.plans import Configuration
 from autounet.training.config import TrainConfig
 from autounet.training.precision import Precision
 

@@ -17,11 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
 from autounet.losses.deep_supervision import DeepSupervision
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.planners import memory, recorder
 from autounet.planners.memory import TrainingCost, training_cost
-from autounet.plans import NetworkPlan
 
 NUM_CHANNELS, BATCH_SIZE = 2, 2
 # Strides of each stage, and the coarsest feature maps; the patch is both together, and the halo.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
-from autounet.networks.blocks import SegmentationNetwork
-from autounet.plans import NetworkPlan
+from autounet.networks.base import SegmentationNetwork
 
 IN_CHANNELS, NUM_OUTPUTS = 2, 3
 # Strides of each stage: even in all directions, and as planned for thick slices.

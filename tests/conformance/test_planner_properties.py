@@ -27,13 +27,14 @@ from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
 from autounet.losses.deep_supervision import DeepSupervision
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.planners import DEFAULT_PLANNER, PLANNERS
 from autounet.planners.default import constants_of
 from autounet.planners.memory import training_cost
 from autounet.planners.patch import PatchSearch
 from autounet.planners.request import PlanRequest
-from autounet.plans import Configuration, IntensityStatistics, NetworkPlan, Plan
+from autounet.plans import Configuration, IntensityStatistics, Plan
 
 GIB = 2**30
 STATISTICS = IntensityStatistics(

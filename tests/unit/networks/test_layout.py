@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from autounet.network_plan import NetworkPlan
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.networks.plain import PlainUNet
-from autounet.plans import NetworkPlan
 
 CPU = torch.device("cpu")
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from autounet.errors import RequestError
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
-from autounet.networks.blocks import SegmentationNetwork
-from autounet.plans import NetworkPlan
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.ports import Port, Ports, Role, roles
 from autounet.training.transfer import Source, Weights, transfer
 from autounet.training.transfer_report import TransferredTensor, TransferReport
