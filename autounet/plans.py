@@ -5,6 +5,7 @@ Written by a planner (`autounet.planners`), read by preprocessing, training and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -217,6 +218,7 @@ class Plan(Record):
         grid: What is done to the grid of a raw image first.
         laterality: Left and right classes; `None` where there are none.
         partially_annotated: Not every class was annotated in every case, for which the loss takes some memory.
+        network: The network asked for, with its options, where it is not the planner's own.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -234,6 +236,7 @@ class Plan(Record):
     laterality: Laterality | None = None
     partially_annotated: bool = False
     grid: GridRule = "as_stored"
+    network: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -253,6 +256,8 @@ class Plan(Record):
             del written["partially_annotated"]
         if self.grid == "as_stored":
             del written["grid"]
+        if self.network is None:
+            del written["network"]
         entries = written["configurations"]
         usual = {"resampling": ResamplingPlan().model_dump(mode="json")}
         own = dict(entries)
@@ -324,6 +329,12 @@ def _inherited(name: str, entries: dict[str, dict[str, Any]], children: Sequence
     return {**_inherited(parent, entries, (*children, name)), "name": name, **entry}
 
 
-def plan_path(folder: Path, planner: str) -> Path:
-    """Where the plan of a planner lies inside a dataset's preprocessed folder."""
-    return folder / f"plan_{planner}.json"
+def plan_path(folder: Path, planner: str, network: str | None = None) -> Path:
+    """Where the plan of a planner lies inside a dataset's preprocessed folder; `network` if that was asked for."""
+    own = "" if network is None else f"__{file_label(network)}"
+    return folder / f"plan_{planner}{own}.json"
+
+
+def file_label(network: str) -> str:
+    """A network as it was asked for, as part of a file's name: `vnet,variant=paper`, `package.module.Class`."""
+    return re.sub(r"[^\w,=.+-]", ".", network)

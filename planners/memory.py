@@ -131,10 +131,7 @@ def _measured(
     with recorder, torch.enable_grad():
         with torch.device("meta"):
             network = NETWORKS.find(plan.name)(plan, num_channels, labels.num_outputs)
-        assert all(
-            (size - 2 * halo) % step == 0
-            for size, halo, step in zip(patch_size, network.halo, network.divisor, strict=True)
-        ), f"patch {patch_size} does not fit {plan.name}"
+        assert plan.takes(patch_size), f"patch {patch_size} does not fit {plan.name}"
         network.deep_supervision = True
         criterion = DeepSupervision(build_loss(loss, labels, batch_dice=batch_dice), network.output_strides)
         num_told = labels.num_classes if partially_annotated else None

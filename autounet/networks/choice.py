@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from autounet.network_plan import NetworkPlan, OptionValue
+from autounet.network_plan import OptionValue
 from autounet.networks import NETWORKS
 from autounet.records import Record
 from autounet.registry import split_choice
@@ -35,15 +34,7 @@ class NetworkChoice(Record):
         options = network.Options.named(name, content)
         return cls(name=name, options=tuple((key, getattr(options, key)) for key in sorted(content)))
 
-    @property
-    def label(self) -> str:
-        """The choice as part of a file's name: `vnet`, `vnet,variant=paper`, `package.module.Class`."""
-        written = [
-            f"{key}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in self.options
-        ]
-        return re.sub(r"[^\w,=.+-]", ".", ",".join([self.name, *written]))
-
-    def applied(self, plan: NetworkPlan) -> NetworkPlan:
-        """The plan with these options over its own."""
-        options = {**dict(plan.options), **dict(self.options)}
-        return plan.model_copy(update={"options": tuple(sorted(options.items()))})
+    def __str__(self) -> str:
+        """As it is written: `vnet`, `vnet,variant=paper`, `package.module:Class`."""
+        values = {key: "/".join(map(str, value)) if isinstance(value, tuple) else value for key, value in self.options}
+        return ",".join([self.name, *(f"{key}={value}" for key, value in values.items())])

@@ -10,7 +10,9 @@ from autounet.data.description import DatasetDescription
 from autounet.errors import RequestError
 from autounet.fingerprint import Fingerprint
 from autounet.labels import LabelClass, LabelSchema
-from autounet.planners.default import constants_of, planner
+from autounet.networks.choice import NetworkChoice
+from autounet.planners.default import planner
+from autounet.planners.network import constants_of
 from autounet.planners.request import PlanRequest
 from autounet.plans import Plan
 
@@ -28,8 +30,8 @@ def evidence(make_fingerprint: Callable[..., Fingerprint]) -> Fingerprint:
 
 
 def test_depths_are_the_networks_own() -> None:
-    assert constants_of("plain").depths(4) == ((2, 2, 2, 2), (2, 2, 2))
-    assert constants_of("resenc").depths(6) == ((1, 3, 4, 6, 6, 6), (1, 1, 1, 1, 1))
+    assert constants_of(NetworkChoice.of("plain")).depths(4) == ((2, 2, 2, 2), (2, 2, 2))
+    assert constants_of(NetworkChoice.of("resenc")).depths(6) == ((1, 3, 4, 6, 6, 6), (1, 1, 1, 1, 1))
 
 
 def test_the_network_asked_for_is_planned(evidence: Fingerprint) -> None:
