@@ -117,6 +117,18 @@ class NetworkPlan(Record):
             sizes.append(math.ceil((least - rest) / step) * step + rest)
         return tuple(sizes)
 
+    @property
+    def smallest_size(self) -> tuple[int, ...]:
+        """The smallest input worth training on: of one voxel at the coarsest stage, instance norm knows nothing."""
+        return self.legal_size([2 * step + 2 * halo for step, halo in zip(self.divisor, self.halo, strict=True)])
+
+    def nearest_size(self, wanted: Sequence[int]) -> tuple[int, ...]:
+        """On each axis the size wanted where it is legal, else the nearest that is, `smallest_size` at least."""
+        nearest = self.legal_size([edge - (step - 1) // 2 for edge, step in zip(wanted, self.divisor, strict=True)])
+        legal = self.legal_size(wanted)
+        changed = map(max, nearest, self.smallest_size)
+        return tuple(edge if edge == own else new for edge, own, new in zip(wanted, legal, changed, strict=True))
+
     def output_size(self, size: Sequence[int]) -> tuple[int, ...]:
         """Size of the finest logits of an input."""
         return tuple(edge - 2 * halo for edge, halo in zip(size, self.halo, strict=True))

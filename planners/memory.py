@@ -133,7 +133,9 @@ def _measured(
             network = NETWORKS.find(plan.name)(plan, num_channels, labels.num_outputs)
         assert plan.takes(patch_size), f"patch {patch_size} does not fit {plan.name}"
         network.deep_supervision = True
-        criterion = DeepSupervision(build_loss(loss, labels, batch_dice=batch_dice), network.output_strides)
+        criterion = DeepSupervision(
+            build_loss(loss, labels, batch_dice=batch_dice), network.output_strides, network.output_weights
+        )
         num_told = labels.num_classes if partially_annotated else None
         value = _forward(network, criterion, patch_size, num_channels, half_precision, num_told)
         _, kept_per_sample = recorder.in_use

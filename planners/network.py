@@ -9,7 +9,7 @@ from autounet.networks import NETWORKS
 from autounet.networks.choice import NetworkChoice
 from autounet.networks.description import PlannedOption
 from autounet.planners.constants import NNUNET, PlannerConstants
-from autounet.planners.topology import Topology, bare_network
+from autounet.planners.topology import Stages, Topology, bare_network
 
 # More stages than any patch can be halved for.
 _MOST_STAGES = 16
@@ -57,3 +57,33 @@ def network_plan(topology: Topology, constants: PlannerConstants = NNUNET) -> Ne
     network = bare_network(topology, constants)
     own = {entry.name: entry.value for entry in planned_options(topology, constants)}
     return network.model_copy(update={"options": tuple(sorted({**own, **dict(network.options)}.items()))})
+
+
+def network_of_strides(
+    choice: NetworkChoice, strides: Stages, *, base_features: int | None = None, flat_stages: int = 0
+) -> NetworkPlan:
+    """A network without a dataset: as its class wants it, on the smallest patch that it can be trained on.
+
+    Args:
+        choice: Which, with options.
+        strides: Of each stage; the second's are those of the stem where they are twos.
+        base_features: Instead of its own width.
+        flat_stages: Stages, the finest, whose kernels are flat along the first axis.
+    """
+    constants = constants_of(choice)
+    dims = len(strides[0])
+    if base_features is not None:
+        constants = replace(constants, base_features=base_features)
+    stem = tuple(constants.stem_stride if step > 1 else 1 for step in strides[1]) if len(strides) > 1 else ()
+    kernel = (constants.kernel_edge,) * dims
+    kernels = tuple((1, *kernel[1:]) if stage < flat_stages else kernel for stage in range(len(strides)))
+    topology = Topology((1,) * dims, (strides[0], stem, *strides[2:])[: len(strides)], kernels)
+    patch_size = bare_network(topology, constants).smallest_size
+    return network_plan(replace(topology, patch_size=patch_size), constants)
+
+
+def reference_network(choice: NetworkChoice, num_spatial_dims: int) -> NetworkPlan:
+    """The network as its paper has it."""
+    design = NETWORKS.find(choice.name).design
+    twos = ((2,) * num_spatial_dims,) * (design.reference_stages - 1)
+    return network_of_strides(choice, ((1,) * num_spatial_dims, *twos))

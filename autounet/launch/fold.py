@@ -149,6 +149,7 @@ def _trainer(
 ) -> Trainer:
     config, device = record.config, run.replicas.device
     network.deep_supervision = config.deep_supervision
+    weights = network.output_weights if config.deep_supervision else None
     strides = network.output_strides if config.deep_supervision else network.output_strides[:1]
     loss = build_loss(config.loss, record.plan.labels, batch_dice=record.configuration.batch_dice)
     if config.compile:
@@ -161,7 +162,7 @@ def _trainer(
     total_seconds = _training_seconds(run, config, validation)
     return Trainer(
         network,
-        SegmentationObjective(DeepSupervision(loss, strides), precision, run.replicas),
+        SegmentationObjective(DeepSupervision(loss, strides, weights), precision, run.replicas),
         _stages(run, record, loss, reporter),
         config,
         total_seconds=total_seconds,

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from autounet.errors import RequestError
 from autounet.network_plan import NetworkPlan
 from autounet.networks.description import Design, NetworkOptions, Paper, PlannedOption, RecipeHints
 
@@ -21,6 +22,7 @@ class SegmentationNetwork(nn.Module):
         design: What it wants of its planner.
         recipe: How its paper trained.
         Options: Its options; a subclass of `NetworkOptions` whose defaults are its own.
+        plan: What it was built from; tells the sizes that it takes.
         num_spatial_dims: 2 or 3.
         divisor: Per axis, how far apart the sizes are that it takes.
         halo: Per axis, context lost on each side by valid convolutions; zero for padded ones.
@@ -34,6 +36,7 @@ class SegmentationNetwork(nn.Module):
     recipe: ClassVar[RecipeHints] = RecipeHints()
     Options: ClassVar[type[NetworkOptions]] = NetworkOptions
 
+    plan: NetworkPlan
     num_spatial_dims: int
     divisor: tuple[int, ...]
     halo: tuple[int, ...]
@@ -43,6 +46,7 @@ class SegmentationNetwork(nn.Module):
 
     def follow(self, plan: NetworkPlan) -> None:
         """Take over what the plan says of sizes, and one output; to be called first when a network is built."""
+        self.plan = plan
         self.num_spatial_dims = plan.num_spatial_dims
         self.divisor = plan.divisor
         self.halo = plan.halo
@@ -71,6 +75,19 @@ class SegmentationNetwork(nn.Module):
             Of the encoder's stages, and of the decoder's, one entry fewer.
         """
         return (2,) * num_stages, (2,) * (num_stages - 1)
+
+    def require_size(self, x: Tensor) -> None:
+        """Refuse an image `(B, C, *spatial)` that the network cannot halve as often as it does.
+
+        Raises:
+            RequestError: With the next size that it takes.
+        """
+        size = tuple(x.shape[2:])
+        if not self.plan.takes(size):
+            raise RequestError(
+                f"the network '{self.plan.name}' takes no image of size {size}: it must be {self.plan.size_rule}. "
+                f"The next that is: {self.plan.legal_size(size)}"
+            )
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
         """The logits to predict with, of all outputs: the finest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autounet.network_plan import OptionValue
+from autounet.network_plan import NetworkPlan, OptionValue
 from autounet.networks import NETWORKS
 from autounet.records import Record
 from autounet.registry import split_choice
@@ -38,3 +38,7 @@ class NetworkChoice(Record):
         """As it is written: `vnet`, `vnet,variant=paper`, `package.module:Class`."""
         values = {key: "/".join(map(str, value)) if isinstance(value, tuple) else value for key, value in self.options}
         return ",".join([self.name, *(f"{key}={value}" for key, value in values.items())])
+
+    def applied(self, plan: NetworkPlan) -> NetworkPlan:
+        """The plan with these options over its own."""
+        return plan.model_copy(update={"options": tuple(sorted({**dict(plan.options), **dict(self.options)}.items()))})

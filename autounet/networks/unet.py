@@ -60,6 +60,7 @@ class UNet(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """`(B, C, *spatial)` to a list of logits `(B, K, *spatial / output_stride)`, the finest first."""
+        self.require_size(x)
         skips = []
         for stage in self.encoder:
             x = stage(x)
