@@ -24,6 +24,7 @@ class DefaultPlanner:
     """nnU-Net's rules within a measured budget."""
 
     asks_device = True
+    network = DEFAULT_NETWORK
 
     def __call__(
         self, fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest | None = None

@@ -86,8 +86,10 @@ def plan(
     reporter, place = _reporter(), _workspace(workspace)
     # To look at a plan is not to make it anew: what was overruled or edited is shown as it is.
     folds = SplitRequest(group_by=group_by, site_by=site_by)
-    asks_nothing = max_time is None and request == PlanRequest() and folds == SplitRequest()
-    planned = pipeline.existing_plan(place, dataset, planner=planner) if explain and asks_nothing else None
+    asks_nothing = max_time is None and request == PlanRequest(network=network) and folds == SplitRequest()
+    planned = (
+        pipeline.existing_plan(place, dataset, planner=planner, network=network) if explain and asks_nothing else None
+    )
     planned = planned or pipeline.plan(
         place,
         dataset,
@@ -163,6 +165,7 @@ def preprocess(
     dataset: Annotated[str, typer.Argument(help="4, 004 or Dataset004_Name.")],
     configuration: ConfigurationsOption = None,
     planner: PlannerOption = "default",
+    network: NetworkOption = None,
     jobs: JobsOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -176,6 +179,7 @@ def preprocess(
         dataset,
         configurations=configuration,
         planner=planner,
+        network=network,
         jobs=jobs,
         reporter=reporter,
     )

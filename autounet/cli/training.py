@@ -97,7 +97,7 @@ def train(
     from autounet import pipeline
 
     place = _workspace(workspace)
-    planned = pipeline.planned_seconds(place, dataset, configuration, planner)
+    planned = pipeline.planned_seconds(place, dataset, configuration, planner, network)
     choices = train_config(recipe, config, planned, context.params)
     reporter = _reporter()
 
@@ -133,7 +133,9 @@ def train(
         return
     if resume or extend or overwrite:
         raise RequestError(f"{ALL_FOLDS} trains the folds that are missing; for one that is there, name it")
-    model, missing = pipeline.folds_to_train(place, dataset, configuration, planner=planner, network=network)
+    model, missing = pipeline.folds_to_train(
+        place, dataset, configuration, planner=planner, network=network, device=device, reporter=reporter
+    )
     reporter.say(f"{model}: {_listing(missing)} to train" if missing else f"{model}: every fold is trained")
     names = _devices(devices, device)
     if len(names) > 1 and len(missing) > 1:

@@ -155,6 +155,8 @@ class Predictor:
             swapped_inputs=swapped_inputs(record.plan, record.configuration, mirrors.pairs),
             accumulate=chosen.accumulate,
             skip=chosen.skip,
+            halo=record.configuration.network.halo,
+            divisor=record.configuration.network.divisor,
         )
         return cls(record.plan, record.configuration, networks, window, device)
 

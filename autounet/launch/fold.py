@@ -216,6 +216,7 @@ def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss, reporter:
             config.foreground_share,
             config.seed,
             label_maps,
+            configuration.network.halo,
             on_device=backend.on_device,
         )
         stages.append(PatchStage(stage.end, sampler))

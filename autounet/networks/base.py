@@ -89,6 +89,14 @@ class SegmentationNetwork(nn.Module):
                 f"The next that is: {self.plan.legal_size(size)}"
             )
 
+    def field(self, x: Tensor) -> Tensor:
+        """A map `(..., *spatial)` of the input's size, cut to what the network tells of."""
+        if not any(self.halo):
+            return x
+        leading, spatial = x.ndim - len(self.halo), x.shape[-len(self.halo) :]
+        inside = tuple(slice(lost, size - lost) for lost, size in zip(self.halo, spatial, strict=True))
+        return x[(slice(None),) * leading + inside]
+
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
         """The logits to predict with, of all outputs: the finest."""
         return outputs[0]

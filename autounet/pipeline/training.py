@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autounet.data.dataset import RawDataset
+from autounet.launch.network_plans import asked_network, ensure_plan
 from autounet.launch.plan_files import read_plan
 from autounet.pipeline.folders import raw_folder
 from autounet.planners import DEFAULT_PLANNER
@@ -69,7 +70,8 @@ def train(
         fold: 0 to 4, or `all` to train on every case.
         config: How to train; nnU-Net's recipe by default.
         planner: Whose plan.
-        network: Name in `autounet.networks.NETWORKS`; the plan's by default.
+        network: Name in `autounet.networks.NETWORKS`, options behind commas; the planner's own by default. Its plan
+            is made if there is none.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         resume: Go on from the last checkpoint, as it was configured then.
         extension: Make a run that had ended longer.
@@ -94,7 +96,6 @@ def train(
         require_prepared,
         require_samples,
         split_of,
-        with_network,
     )
     from autounet.losses.options import build_loss
     from autounet.models.folder import fold_folder, model_folder
@@ -106,13 +107,16 @@ def train(
     config = config or TrainConfig()
     name = workspace.find_dataset(dataset)
     preprocessed = workspace.preprocessed / name
-    plan = read_plan(preprocessed, planner, dataset)
-    chosen = with_network(plan.configuration(configuration), network)
+    raw = RawDataset.load(raw_folder(workspace, dataset))
+    asked = asked_network(planner, network)
+    if asked is not None:
+        ensure_plan(raw, preprocessed, planner, asked, dataset, device=device, reporter=reporter)
+    plan = read_plan(preprocessed, planner, dataset, asked)
+    chosen = plan.configuration(configuration)
     start = read_starting_point(source, fold) if source else None
     if start and network is None:
         chosen = start.shape(chosen)
     build_loss(config.loss, plan.labels, batch_dice=chosen.batch_dice)
-    raw = RawDataset.load(raw_folder(workspace, dataset))
     require_prepared(raw, plan, chosen, preprocessed)
     split = split_of(preprocessed, raw, fold)
     replicas = replicas or alone(choose_device(device))
@@ -145,7 +149,14 @@ def train(
 
 
 def folds_to_train(
-    workspace: Workspace, dataset: str, configuration: str, *, planner: str, network: str | None
+    workspace: Workspace,
+    dataset: str,
+    configuration: str,
+    *,
+    planner: str,
+    network: str | None,
+    device: str = "auto",
+    reporter: Reporter = SILENT,
 ) -> tuple[Path, list[int]]:
     """The model folder of a configuration, and the folds that are missing there.
 
@@ -154,14 +165,18 @@ def folds_to_train(
     """
     from autounet.launch.cross_validation import missing_folds
     from autounet.launch.out_of_fold import require_first_stage
-    from autounet.launch.requirements import all_splits, with_network
+    from autounet.launch.requirements import all_splits
     from autounet.models.folder import model_folder
 
     preprocessed = workspace.preprocessed / workspace.find_dataset(dataset)
-    plan = read_plan(preprocessed, planner, dataset)
-    chosen = with_network(plan.configuration(configuration), network)
+    raw = RawDataset.load(raw_folder(workspace, dataset))
+    asked = asked_network(planner, network)
+    if asked is not None:
+        ensure_plan(raw, preprocessed, planner, asked, dataset, device=device, reporter=reporter)
+    plan = read_plan(preprocessed, planner, dataset, asked)
+    chosen = plan.configuration(configuration)
     model = model_folder(workspace, plan, chosen)
-    splits = all_splits(preprocessed, RawDataset.load(raw_folder(workspace, dataset)))
+    splits = all_splits(preprocessed, raw)
     missing = missing_folds(model, len(splits))
     require_first_stage(workspace, plan, chosen, missing, splits)
     return model, missing

@@ -46,8 +46,8 @@ class SegmentationObjective:
             outputs = network(image)
         outputs = self.replicas.gather(outputs, size)
         annotated = None if batch.annotated is None else self._on_device(batch.annotated)
-        maps = None if batch.maps is None else self._on_device(batch.maps)
-        result: Tensor = self.loss(outputs, label, annotated, maps)
+        maps = None if batch.maps is None else network.field(self._on_device(batch.maps))
+        result: Tensor = self.loss(outputs, network.field(label), annotated, maps)
         return result
 
     def _augmented(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
