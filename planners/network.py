@@ -22,7 +22,8 @@ def constants_of(choice: NetworkChoice) -> PlannerConstants:
         RequestError: There is no such network.
     """
     network = NETWORKS.find(choice.name)
-    design, (encoder, decoder) = network.design, network.default_depths(_MOST_STAGES)
+    design, options = network.design, network.Options.named(choice.name, dict(choice.options))
+    encoder, decoder = network.default_depths(_MOST_STAGES, options)
     max_2d, max_3d = design.max_features
     return replace(
         NNUNET,

@@ -11,7 +11,12 @@ NETWORKS: Registry["type[SegmentationNetwork]"] = Registry(
     "autounet.networks",
     "network",
     {
+        "attention_unet": "autounet.networks.attention_unet:AttentionUNet",
         "plain": "autounet.networks.plain:PlainUNet",
         "resenc": "autounet.networks.residual:ResidualEncoderUNet",
+        "unet2015": "autounet.networks.unet2015:UNet2015",
+        "unet3d2016": "autounet.networks.unet3d2016:UNet3D2016",
+        "unetpp": "autounet.networks.unetpp:UNetPlusPlus",
+        "vnet": "autounet.networks.vnet:VNet",
     },
 )

@@ -63,13 +63,16 @@ class SegmentationNetwork(nn.Module):
         return ()
 
     @staticmethod
-    def default_depths(num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def default_depths(
+        num_stages: int, options: NetworkOptions | None = None
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Blocks of each stage, the finest first, where a planner leaves the depth to the network.
 
         A block is whatever the network counts in a plan's `num_convs_encoder` and `num_convs_decoder`.
 
         Args:
             num_stages: Resolutions, the bottleneck included.
+            options: A record of the class's `Options`; the network's own if none are given.
 
         Returns:
             Of the encoder's stages, and of the decoder's, one entry fewer.

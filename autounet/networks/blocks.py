@@ -5,6 +5,7 @@ Shapes: `B` batch, `C` channels, spatial axes `Z Y X` (3D) or `Y X` (2D).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -164,12 +165,36 @@ class LinearUp(nn.Module):
         return F.interpolate(self.conv(x), scale_factor=self.scale, mode=self.mode)
 
 
-def make_up(style: Style, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:
+def make_up(
+    style: Style, in_channels: int, out_channels: int, stride: Sequence[int], *, bias: bool = True
+) -> nn.Module:
     """What brings a map to the finer stage: `(B, in, *spatial)` to `(B, out, *spatial * stride)`."""
     dims = style.num_spatial_dims
     if style.upsampling == "linear":
         return LinearUp(dims, in_channels, out_channels, stride)
-    return TRANSPOSED[dims](in_channels, out_channels, tuple(stride), tuple(stride))
+    return TRANSPOSED[dims](in_channels, out_channels, tuple(stride), tuple(stride), bias=bias)
+
+
+def centre_crop(x: Tensor, size: Sequence[int]) -> Tensor:
+    """The middle of a map `(B, C, *spatial)`, of that size; as it is where it has the size already."""
+    for axis, (edge, wanted) in enumerate(zip(x.shape[2:], size, strict=True), start=2):
+        x = x.narrow(axis, (edge - wanted) // 2, wanted)
+    return x
+
+
+def initialize_fan_in(module: nn.Module) -> None:
+    """Normal weights of variance `2 / N` and zero biases, with `N` incoming connections of a unit.
+
+    He et al. 2015; Ronneberger et al. 2015, section 3. A unit of a transposed convolution with kernel = stride is
+    connected to one voxel.
+    """
+    if not isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        return
+    is_up = isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d))
+    voxels = math.prod(module.kernel_size) / (math.prod(module.stride) if is_up else 1)
+    nn.init.normal_(module.weight, std=math.sqrt(2 / (module.in_channels * voxels)))
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def initialize_he(module: nn.Module) -> None:

@@ -47,6 +47,25 @@ class InstanceNorm(nn.Module):
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
+class CurrentBatchNorm(nn.Module):
+    """Batch norm that keeps no statistics: those of the batch in training, those of each sample in prediction.
+
+    So a tile is predicted the same whichever tiles are predicted with it.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_channels))
+        self.bias = nn.Parameter(torch.zeros(num_channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every channel."""
+        if self.training:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
 def make_norm(name: NormName, num_spatial_dims: int, num_channels: int) -> nn.Module:
     """A norm with affine parameters; batch norm predicts with running statistics."""
     makers: dict[NormName, Callable[[], nn.Module]] = {

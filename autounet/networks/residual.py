@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from autounet.network_plan import NetworkPlan
 from autounet.networks.blocks import POOLING, BlockStack, ConvNorm, ConvUnit, Style, make_activation
-from autounet.networks.description import ConvOptions, Paper
+from autounet.networks.description import ConvOptions, NetworkOptions, Paper
 from autounet.networks.unet import UNet
 
 # Blocks of the first stages (`nnUNetPlannerResEncM` and its siblings); all further ones have as many as the last.
@@ -94,11 +94,14 @@ class ResidualEncoderUNet(UNet):
         super().__init__(plan, [nn.Sequential(stem, stages[0]), *stages[1:]], num_outputs, style)
 
     @staticmethod
-    def default_depths(num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def default_depths(
+        num_stages: int, options: NetworkOptions | None = None
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """1, 3, 4, then 6 residual blocks a stage; one convolution a stage of the decoder.
 
         Args:
             num_stages: Resolutions, the bottleneck included.
+            options: Without effect.
 
         Returns:
             Of the encoder's stages, and of the decoder's, one entry fewer.
