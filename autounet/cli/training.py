@@ -41,7 +41,9 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", help="nnunet or clock: what all choices below begin with.", show_default="clock if given a time"
+            "--recipe",
+            help="nnunet, clock, or paper, the network's: what all choices below begin with.",
+            show_default="paper if --network has one, else clock if given a time",
         ),
     ] = None,
     config: Annotated[
@@ -98,8 +100,12 @@ def train(
 
     place = _workspace(workspace)
     planned = pipeline.planned_seconds(place, dataset, configuration, planner, network)
-    choices = train_config(recipe, config, planned, context.params)
     reporter = _reporter()
+    of_network = pipeline.network_recipe(network)
+    choices = train_config(recipe, config, planned, context.params, of_network.hints)
+    told = of_network.told(choices) if recipe in (None, "paper") else None
+    if told is not None:
+        reporter.say(told)
 
     def train_one(number: str) -> None:
         replicas = _replicas(device)

@@ -10,7 +10,7 @@ from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan
 from autounet.pipeline.prediction import Predicted, ensemble, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
 from autounet.pipeline.previewing import Previewed, preview
-from autounet.pipeline.training import Trained, folds_to_train, train
+from autounet.pipeline.training import Trained, folds_to_train, network_recipe, train
 
 __all__ = [
     "ModelInfo",
@@ -27,6 +27,7 @@ __all__ = [
     "import_nnunet",
     "import_plan",
     "model_info",
+    "network_recipe",
     "pack",
     "plan",
     "plan_and_preprocess",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autounet.data.dataset import RawDataset
 from autounet.launch.network_plans import asked_network, ensure_plan
 from autounet.launch.plan_files import read_plan
+from autounet.networks.description import RecipeHints
 from autounet.pipeline.folders import raw_folder
 from autounet.planners import DEFAULT_PLANNER
 from autounet.preprocessing.dataset import store_for
@@ -41,6 +42,24 @@ class Trained:
     fold: Path
     summary: Summary | None
     cross_validation: CrossValidation | None = None
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """How a network was trained in its paper.
+
+    Attributes:
+        paper: Which.
+        hints: As far as it says.
+    """
+
+    paper: str
+    hints: RecipeHints
+
+    def told(self, config: TrainConfig) -> str | None:
+        """A line that tells which of them are used; `None` where none is."""
+        used = [f"{name} {value}" for name, value in self.hints.choices.items() if getattr(config, name) == value]
+        return f"as in {self.paper}: {', '.join(used)} (--recipe clock or nnunet takes ours)" if used else None
 
 
 def train(
@@ -146,6 +165,22 @@ def train(
     summary = train_fold(run, reporter)
     together = cross_validate(model, len(splits)) if summary and fold != "all" else None
     return Trained(model=model, fold=folder, summary=summary, cross_validation=together)
+
+
+def network_recipe(network: str | None) -> NetworkRecipe:
+    """How the paper of a network trained; nothing where none was asked for.
+
+    Raises:
+        RequestError: There is no such network or option.
+    """
+    from autounet.networks import NETWORKS
+    from autounet.networks.choice import NetworkChoice
+
+    if network is None:
+        return NetworkRecipe("", RecipeHints())
+    choice = NetworkChoice.of(network)
+    kind = NETWORKS.find(choice.name)
+    return NetworkRecipe(str(kind.paper or choice.name), kind.recipe)
 
 
 def folds_to_train(

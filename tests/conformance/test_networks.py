@@ -68,7 +68,7 @@ def test_training_lowers_the_loss(name: str, kind: str) -> None:
     target = network.field((image > 0).sum(dim=1))
     optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
     losses = []
-    for _ in range(12):
+    for _ in range(20):
         loss = torch.nn.functional.cross_entropy(network(image)[0], target)
         optimizer.zero_grad()
         loss.backward()
