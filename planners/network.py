@@ -61,7 +61,12 @@ def network_plan(topology: Topology, constants: PlannerConstants = NNUNET) -> Ne
 
 
 def network_of_strides(
-    choice: NetworkChoice, strides: Stages, *, base_features: int | None = None, flat_stages: int = 0
+    choice: NetworkChoice,
+    strides: Stages,
+    *,
+    base_features: int | None = None,
+    max_features: int | None = None,
+    flat_stages: int = 0,
 ) -> NetworkPlan:
     """A network without a dataset: as its class wants it, on the smallest patch that it can be trained on.
 
@@ -69,12 +74,16 @@ def network_of_strides(
         choice: Which, with options.
         strides: Of each stage; the second's are those of the stem where they are twos.
         base_features: Instead of its own width.
+        max_features: Instead of its own limit.
         flat_stages: Stages, the finest, whose kernels are flat along the first axis.
     """
     constants = constants_of(choice)
     dims = len(strides[0])
     if base_features is not None:
         constants = replace(constants, base_features=base_features)
+    if max_features is not None:
+        limit = replace(constants.of(dims), max_features=max_features)
+        constants = replace(constants, two_d=limit, three_d=limit)
     stem = tuple(constants.stem_stride if step > 1 else 1 for step in strides[1]) if len(strides) > 1 else ()
     kernel = (constants.kernel_edge,) * dims
     kernels = tuple((1, *kernel[1:]) if stage < flat_stages else kernel for stage in range(len(strides)))
