@@ -12,6 +12,7 @@ NETWORKS: Registry["type[SegmentationNetwork]"] = Registry(
     "network",
     {
         "attention_unet": "autounet.networks.attention_unet:AttentionUNet",
+        "diffusion_unet": "autounet.networks.diffusion_unet:DiffusionUNet",
         "plain": "autounet.networks.plain:PlainUNet",
         "resenc": "autounet.networks.residual:ResidualEncoderUNet",
         "unet2015": "autounet.networks.unet2015:UNet2015",
