@@ -15,9 +15,7 @@ from autounet.cli.common import console_reporter as _reporter
 
 @app.command("sample")
 def sample(
-    model: Annotated[
-        str, typer.Argument(help="Model folder, or dataset (4, 004, Dataset004_Name) with one that draws.")
-    ],
+    model: Annotated[str, typer.Argument(help="Model folder that draws, or the dataset that has one: 4, 004, ...")],
     label_maps: Annotated[Path, typer.Option("-i", "--input", help="Folder of label maps, named as in labelsTr.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for imagesTr, labelsTr and overview.png.")],
     copies: Annotated[int, typer.Option(min=1, help="Images for each label map.")] = 1,

@@ -48,7 +48,7 @@ GrowthBatch = Annotated[float | None, _choice("--growth-batch", help="1 keeps a 
 ForegroundShare = Annotated[float | None, _choice("--foreground-share", help="Patches centred on foreground.")]
 AugmentationName = Annotated[
     str | None,
-    _choice("--augmentation", help="Random changes: nnunet, da5, light, unet2015, unet3d2016, mirror, none."),
+    _choice("--augmentation", help="Changes: nnunet, da5, light, unet2015, unet3d2016, mirror, none."),
 ]
 AugmentationBackend = Annotated[
     str | None, _choice("--augmentation-backend", help="What makes them: workers or device.", default="auto")

@@ -12,7 +12,7 @@ from autounet.records import Record, nearest
 from autounet.registry import split_choice
 
 SEGMENTATION, DIFFUSION, AUTO = "segmentation", "diffusion", "auto"
-_OBJECTIVES = (SEGMENTATION, DIFFUSION)
+_OBJECTIVES = [SEGMENTATION, DIFFUSION]
 
 
 class DiffusionOptions(Record):

@@ -16,12 +16,14 @@ from autounet.launch.diffusion_scores import LossOnCases
 from autounet.launch.fold_run import FoldRun
 from autounet.launch.task import FoldScores
 from autounet.launch.validation import ValidationPlan
+from autounet.losses.label_maps import LabelMaps
 from autounet.models.folder import ModelRecord
 from autounet.networks.base import SegmentationNetwork
 from autounet.plans import ChannelPlan
 from autounet.preprocessing.normalize import normalize
 from autounet.progress import Reporter
 from autounet.training.diffusion import DiffusionObjective
+from autounet.training.objective import Objective
 from autounet.training.precision import Precision
 from autounet.training.trainer import Validation
 
@@ -41,7 +43,8 @@ class DiffusionTask:
         precision: What it computes in.
     """
 
-    label_maps = None
+    objective: Objective
+    label_maps: LabelMaps | None = None
     class_names: tuple[str, ...] = ()
 
     def __init__(self, run: FoldRun, record: ModelRecord, network: SegmentationNetwork, precision: Precision) -> None:
@@ -49,8 +52,8 @@ class DiffusionTask:
         assert options is not None and record.intensities is not None
         labels, patch = record.plan.labels, record.configuration.patch_size
         self._run, self._network = run, network
-        self.objective = DiffusionObjective(options, labels, record.intensities, precision, run.replicas)
-        self._loss = LossOnCases(self.objective, run.store, patch, record.config.seed)
+        self.objective = objective = DiffusionObjective(options, labels, record.intensities, precision, run.replicas)
+        self._loss = LossOnCases(objective, run.store, patch, record.config.seed)
         names = run.split.validation
         self._some = names[:: -(-len(names) // _CASES_ON_THE_WAY)] if names else ()
         self.validation = self._plan()

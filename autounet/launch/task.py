@@ -75,6 +75,8 @@ class SegmentationTask:
         precision: What it computes in.
     """
 
+    objective: Objective
+
     def __init__(self, run: FoldRun, record: ModelRecord, network: SegmentationNetwork, precision: Precision) -> None:
         config, labels = record.config, record.plan.labels
         self._run, self._network = run, network

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from pydantic import Field, field_validator
@@ -184,7 +184,7 @@ class DiffusionUNet(SegmentationNetwork):
         x = self.first(x)
         skips = [x]
         for stage, blocks in enumerate(self.encoder):
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 x = block(x, time, context)
                 skips.append(x)
             if stage < len(self.down):
@@ -192,7 +192,7 @@ class DiffusionUNet(SegmentationNetwork):
                 skips.append(x)
         x = self.middle_out(self.middle(x, time, context), time)
         for index, blocks in enumerate(self.decoder):
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 x = block(torch.cat([x, skips.pop()], dim=1), time, context)
             if index < len(self.up):
                 x = self.up[index](F.interpolate(x, size=skips[-1].shape[2:], mode="nearest"))

@@ -11,15 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Of group norms, as far as they divide the channels.
+# Of group norms.
 _NUM_GROUPS = 32
 _MAP_EPS = 1e-6
 _FEED_FORWARD_EXPANSION = 4
 
 
 def normed(num_channels: int, eps: float = 1e-5) -> nn.GroupNorm:
-    """A group norm of 32 groups, or of as many as divide both these and the channels."""
-    return nn.GroupNorm(math.gcd(_NUM_GROUPS, num_channels), num_channels, eps)
+    """A group norm of 32 groups, of fewer where these would not leave two channels each.
+
+    Of one channel alone it would take away what the time adds to it.
+    """
+    leaves_two = num_channels % _NUM_GROUPS == 0 and num_channels > _NUM_GROUPS
+    groups = _NUM_GROUPS if leaves_two else math.gcd(_NUM_GROUPS, num_channels // 2)
+    return nn.GroupNorm(groups, num_channels, eps)
 
 
 def zeroed(layer: nn.Module, zero: bool) -> nn.Module:
@@ -35,7 +40,7 @@ class FullLayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, N, C)` to the same, float32."""
-        return super().forward(x.float())
+        return F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps)
 
 
 class Attention(nn.Module):
@@ -108,7 +113,8 @@ class SpatialTransformer(nn.Module):
         places = places + self.to_itself(normal, normal)
         places = places + self.to_context(self.norms[1](places), context)
         places = places + self.feed_forward(self.norms[2](places))
-        return x + self.out(places).transpose(1, 2).reshape(x.shape)
+        told: Tensor = self.out(places).transpose(1, 2).reshape(x.shape)
+        return x + told
 
 
 def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -86,4 +86,5 @@ def _shown(image: Array) -> Array:
     """`(C, Y, X)` as grey `(Y, X)`, or colours `(Y, X, 3)`, from 0 to 1."""
     chosen = np.moveaxis(image[:3], 0, -1) if len(image) >= 3 else image[0]
     low, high = np.percentile(chosen, _SHOWN_PERCENTILES)
-    return np.clip((chosen - low) / max(float(high - low), 1e-9), 0, 1)
+    shown: Array = np.clip((chosen - low) / max(float(high - low), 1e-9), 0, 1)
+    return shown

@@ -45,7 +45,8 @@ class Denoiser:
             names = names.masked_fill(nameless[:, None], NO_NAME)
         with self.precision.autocast(noised.device):
             (predicted,) = self.network(torch.cat([noised, masks], dim=1), times, self.network.embed(names))
-        return predicted.float()
+        prediction: Tensor = predicted.float()
+        return prediction
 
 
 class DiffusionObjective:
