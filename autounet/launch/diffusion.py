@@ -135,7 +135,7 @@ def measured_intensities(run: FoldRun, names: Sequence[str]) -> IntensityRange:
         ),
         num_files=len(run.cases[names[0]].images),
         cases=tuple(
-            tuple(_line(channel, plan) for channel, plan in zip(image, channels, strict=True)) for image in raw
+            tuple(line_of(channel, plan) for channel, plan in zip(image, channels, strict=True)) for image in raw
         ),
     )
 
@@ -160,7 +160,7 @@ def _range(prepared: Sequence[Array], raw: Sequence[Array]) -> ChannelRange:
     )
 
 
-def _line(values: Array, plan: ChannelPlan) -> Line:
+def line_of(values: Array, plan: ChannelPlan) -> Line:
     """How a channel's normalisation is undone: it is a line through any two intensities that it does not clip."""
     probe = values
     if plan.normalization == "ct":
