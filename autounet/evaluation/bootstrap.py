@@ -192,7 +192,8 @@ def _mean_of_known(values: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np
     known = np.isfinite(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0.0).sum(axis=axis)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean: npt.NDArray[np.float64] = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean
 
 
 def _resampled_means(table: npt.NDArray[np.float64], num_resamples: int, seed: int) -> npt.NDArray[np.float64]:

@@ -41,12 +41,13 @@ def test_a_single_score_has_no_interval() -> None:
     assert mean_interval([]) is None
     assert mean_interval([0.5, None]) is None
     assert paired_difference([0.5, None], [0.5, 0.7]) is None
-    assert mean_intervals([[0.5, None], [0.7, None]])[1] is None
+    assert mean_intervals(np.array([[0.5, np.nan], [0.7, np.nan]]))[1] is None
 
 
 def test_several_columns_are_averaged_as_the_foreground_dice_is() -> None:
     # The second class is in one case only, and weighs as much as the first.
-    interval = mean_interval([[1.0, 0.0], [0.5, None], [0.0, None]])
+    table: list[list[float | None]] = [[1.0, 0.0], [0.5, None], [0.0, None]]
+    interval = mean_interval(table)
     assert interval is not None
     assert (interval.mean, interval.num_cases) == (0.25, 3)
 
