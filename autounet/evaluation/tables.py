@@ -22,7 +22,7 @@ def class_means(table: Table) -> Table:
     """Mean of each class over the cases that have a score; NaN for a class that has none."""
     known = np.isfinite(table)
     total, count = np.where(known, table, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
 
 
 def foreground_mean(table: Table) -> float:

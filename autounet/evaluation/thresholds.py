@@ -68,6 +68,21 @@ class ThresholdTrial(Record):
     difference: PairedDifference | None
     accepted: bool
 
+    @property
+    def gain(self) -> float:
+        """By how much the foreground Dice is higher on cases that had no say."""
+        return self.difference.difference if self.difference else 0.0
+
+    @property
+    def outcome(self) -> str:
+        """The difference that it makes, in a few words."""
+        if self.threshold == USUAL:
+            return "one half is best"
+        if self.difference is None:
+            return "too few cases to tell"
+        told = self.difference
+        return f"foreground Dice {told.difference:+.4f} ({told.low:+.4f} to {told.high:+.4f}) on cases that had no say"
+
 
 def judge_thresholds(
     names: Sequence[str], usual: Table, others: npt.NDArray[np.float64], groups: Sequence[int]

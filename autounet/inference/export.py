@@ -169,9 +169,9 @@ def label_of_probabilities(probabilities: Floats, labels: LabelSchema, offsets: 
     """
     if offsets is None:
         return label_of_scores(probabilities - np.float32(0.5), labels)
-    shaped = offsets.reshape(-1, *(1,) * (probabilities.ndim - 1))
     # Added to logits, offsets multiply odds: a region's threshold moves, and classes weigh more or less.
-    scores = probabilities - 1 / (1 + np.exp(shaped)) if labels.has_regions else probabilities * np.exp(shaped)
+    odds = np.exp(offsets).reshape(-1, *(1,) * (probabilities.ndim - 1))
+    scores: Floats = probabilities - 1 / (1 + odds) if labels.has_regions else probabilities * odds
     return label_of_scores(scores, labels)
 
 

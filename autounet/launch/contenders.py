@@ -143,9 +143,7 @@ def _usable(folder: Path, labels: LabelSchema, splits: Sequence[Split], notes: l
             notes.append(f"{what} was stopped before its end and is left out; go on with: {again} --resume")
         elif record.plan.labels != labels:
             notes.append(f"{what} was trained with other labels and is left out; train it anew: {again} --overwrite")
-        elif record.fold >= len(splits) or (
-            record.training_digest not in (None, splits[record.fold].training_digest)
-        ):
+        elif record.fold >= len(splits) or (record.training_digest not in (None, splits[record.fold].training_digest)):
             notes.append(
                 f"{what} was trained on other cases than the fold has now (splits_final.json) and is left out; train "
                 f"it anew: {again} --overwrite"
@@ -161,7 +159,10 @@ def _usable(folder: Path, labels: LabelSchema, splits: Sequence[Split], notes: l
 
 
 def _has_first_stage(folder: Path, record: ModelRecord) -> bool:
-    first = first_stage_of(folder, record)
+    try:
+        first = first_stage_of(folder, record)
+    except RequestError:
+        return False
     return first is None or str(record.fold) in finished_folds(first)
 
 
@@ -231,7 +232,7 @@ def _cost(folder: Path, records: Mapping[int, ModelRecord]) -> float:
     before = 0.0
     if first is not None:
         own = finished_folds(first)
-        before = _cost(first, {index: entry for index, entry in enumerate(own.values())})
+        before = _cost(first, dict(enumerate(own.values())))
     cpu = torch.device("cpu")
     predictor = Predictor.of(record, (), device=cpu, precision=Precision(torch.float32, "nothing is computed"))
     num_views = predictor.num_views(median_shape(record.plan, record.configuration))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from autounet.data.dataset import RawCase
+from autounet.inference.cascade import first_stage_of
 from autounet.inference.cases import OutputOptions, is_finished, predict_cases
 from autounet.inference.failures import error_of
 from autounet.inference.predictor import Predictor
@@ -32,9 +33,10 @@ class _Missing:
     def predictor(self, device: torch.device) -> Predictor:
         """The fold alone; in a cascade, with that fold of the first stage, which has not seen the cases either."""
         chosen = Predictor.load(self.contender.folder, folds=[str(self.fold)], device=device)
-        if chosen.first is None:
+        first = first_stage_of(self.contender.folder, self.contender.records[self.fold])
+        if first is None:
             return chosen
-        return replace(chosen, first=chosen.first.of_folds(self.fold))
+        return replace(chosen, first=Predictor.load(first, folds=[str(self.fold)], device=device))
 
 
 def predict_unseen(
@@ -85,9 +87,7 @@ def predict_unseen(
     return tuple(told)
 
 
-def _missing(
-    contender: Contender, cases: Mapping[str, RawCase], form: ProbabilityFormat | None
-) -> Iterator[_Missing]:
+def _missing(contender: Contender, cases: Mapping[str, RawCase], form: ProbabilityFormat | None) -> Iterator[_Missing]:
     for fold in contender.records:
         folder = fold_folder(contender.folder, fold) / "validation"
         missing = tuple(
