@@ -141,7 +141,6 @@ def _trial(labels: LabelSchema, step: KeepLargest, before: Table, after: Table) 
     if worse and values[1] > values[0]:
         reason = f"the Dice of {', '.join(worse)} would fall"
     else:
-        verb = "rises" if accepted else "does not rise"
-        reason = f"Dice {verb}: {values[0]:.4f} without, {values[1]:.4f} with"
+        reason = f"Dice {values[0]:.4f} without, {values[1]:.4f} with ({values[1] - values[0]:+.5f})"
     known = [None if np.isnan(value) else value for value in values]
     return StepTrial(step=step, before=known[0], after=known[1], accepted=accepted, reason=reason)

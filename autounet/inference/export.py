@@ -170,9 +170,10 @@ def label_of_probabilities(probabilities: Floats, labels: LabelSchema, offsets: 
     if offsets is None:
         return label_of_scores(probabilities - np.float32(0.5), labels)
     # Added to logits, offsets multiply odds: a region's threshold moves, and classes weigh more or less.
-    odds = np.exp(offsets).reshape(-1, *(1,) * (probabilities.ndim - 1))
-    scores: Floats = probabilities - 1 / (1 + odds) if labels.has_regions else probabilities * odds
-    return label_of_scores(scores, labels)
+    odds: Floats = np.exp(offsets).reshape(-1, *(1,) * (probabilities.ndim - 1))
+    if labels.has_regions:
+        return label_of_scores(probabilities - np.reciprocal(odds + np.float32(1)), labels)
+    return label_of_scores(probabilities * odds, labels)
 
 
 def _decided(frames: Sequence[RawFrame], block: Box, labels: LabelSchema, offsets: Floats | None) -> Array:

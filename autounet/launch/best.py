@@ -193,8 +193,8 @@ def _postprocessing(judge: _Judge, works: Sequence[Finishing]) -> tuple[Postproc
 
     def score(taken: Postprocessing, steps: Sequence[KeepLargest]) -> tuple[Table, list[Table]]:
         tried = [replace(work, taken=taken, steps=tuple(steps)) for work in works]
-        names = ", ".join(step.name for step in steps)
-        tables = judge.tables(partial(score_finishing, labels=judge.labels), tried, f"largest component of {names}")
+        what = f"largest component of {', '.join(step.name for step in steps)}" if steps else "score the choice"
+        tables = judge.tables(partial(score_finishing, labels=judge.labels), tried, what)
         return tables[0], list(tables[1:])
 
     taken, trials = decide_postprocessing(judge.labels, score)

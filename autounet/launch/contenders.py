@@ -93,7 +93,7 @@ def find_contest(
             seen.
     """
     notes: list[str] = []
-    found = {}
+    found: dict[Path, dict[int, ModelRecord]] = {}
     for folder in trained_models(workspace, dataset):
         records = _usable(folder, labels, splits, notes)
         first = next(iter(records.values()), None)
@@ -114,21 +114,27 @@ def find_contest(
         )
         for name, (folder, records) in zip(names, found.items(), strict=True)
     )
-    cases = sorted(set.intersection(*(set(contender.fold_of) for contender in contenders)))
-    for contender in contenders:
-        if len(contender.fold_of) > len(cases) > 0:
-            notes.append(
-                f"{contender.name} can tell of {len(contender.fold_of)} cases that it has not seen; compared are the "
-                f"{len(cases)} of which all can"
-            )
+    return Contest(contenders, _common_cases(contenders, notes), tuple(notes))
+
+
+def _common_cases(contenders: Sequence[Contender], notes: list[str]) -> tuple[str, ...]:
+    """The cases that no contender has seen; it is noted where one could tell of more."""
+    cases = set.intersection(*(set(contender.fold_of) for contender in contenders))
     if not cases:
+        first = contenders[0]
         listing = "; ".join(f"{entry.name}: {_numbers(entry.records)}" for entry in contenders)
         raise RequestError(
             f"there is no case that all models have not seen, as they were trained on other folds ({listing}). Train "
-            f"the missing folds ({_command(contenders[0].plan, contenders[0].configuration, 'all-folds')}), or "
-            "compare fewer configurations with -c."
+            f"the missing folds ({_command(first.plan, first.configuration, 'all-folds')}), or compare fewer "
+            "configurations with -c."
         )
-    return Contest(contenders, tuple(cases), tuple(notes))
+    notes += [
+        f"{contender.name} can tell of {len(contender.fold_of)} cases that it has not seen; compared are the "
+        f"{len(cases)} of which all can"
+        for contender in contenders
+        if len(contender.fold_of) > len(cases)
+    ]
+    return tuple(sorted(cases))
 
 
 def _usable(folder: Path, labels: LabelSchema, splits: Sequence[Split], notes: list[str]) -> dict[int, ModelRecord]:
