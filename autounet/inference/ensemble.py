@@ -91,11 +91,13 @@ def open_members(paths: Sequence[Path]) -> list[StoredProbabilities]:
     return members
 
 
-def member_slabs(members: Sequence[StoredProbabilities]) -> Iterator[tuple[int, list[Floats]]]:
-    """The first slice of each slab, and its probabilities `(K, n, Y, X)` by each member."""
+def member_slabs(
+    members: Sequence[StoredProbabilities], slab_bytes: int = SLAB_BYTES
+) -> Iterator[tuple[int, list[Floats]]]:
+    """The first slice of each slab, and its probabilities `(K, n, Y, X)` by each member, in so much memory a member."""
     record = members[0].record
     depth, height, width = record.shape
-    num_slices = max(1, SLAB_BYTES // (4 * record.labels.num_outputs * height * width))
+    num_slices = max(1, slab_bytes // (4 * record.labels.num_outputs * height * width))
     for start in range(0, depth, num_slices):
         stop = min(depth, start + num_slices)
         yield start, [member.slab(start, stop) for member in members]

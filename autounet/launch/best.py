@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from autounet.data.dataset import RawCase
 from autounet.data.io import label_ending
+from autounet.errors import RequestError
 from autounet.evaluation.best import Candidate, Choice, choose
 from autounet.evaluation.postprocessing import KeepLargest, Postprocessing, StepTrial, decide_postprocessing
 from autounet.evaluation.tables import Table, foreground_mean
@@ -141,6 +142,11 @@ def _choose(judge: _Judge, contenders: Sequence[Contender], ensembles: EnsembleN
     groups = [group for size in range(1, most + 1) for group in itertools.combinations(places, size)]
     score = partial(score_members, labels=judge.labels, candidates=groups)
     tables = judge.tables(score, judge.files, "score models and ensembles")
+    if not np.isfinite(tables).any():
+        raise RequestError(
+            f"none of the {len(judge.files)} compared cases shows any class, in its label or in a prediction, so there "
+            "is nothing to choose by. Look at the labels: autounet check"
+        )
     return choose(
         [
             Candidate(

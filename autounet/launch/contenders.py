@@ -102,7 +102,7 @@ def find_contest(
             if records:
                 found[folder] = records
                 notes += _missing(folder, records, folds or range(len(splits)))
-    _require_some(workspace, dataset, found, len(splits), configurations, folds)
+    _require_some(workspace, dataset, found, len(splits), configurations, folds, notes)
     names = [next(iter(records.values())).configuration.name for records in found.values()]
     contenders = tuple(
         Contender(
@@ -191,6 +191,7 @@ def _require_some(
     num_folds: int,
     configurations: Collection[str],
     folds: Collection[int],
+    notes: Sequence[str],
 ) -> None:
     number = int(dataset[7:10])
     if not found:
@@ -201,6 +202,7 @@ def _require_some(
         raise RequestError(
             f"{workspace.results / dataset} holds no model{asked} that can be scored on cases it has not seen. Trained "
             f"folds there: {listing}. Train with: autounet train {number} 3d_fullres all-folds"
+            + "".join(f"\n{note}" for note in notes)
         )
     trained = {fold for records in found.values() for fold in records}
     if len(trained) == 1 and num_folds > 1 and not folds:

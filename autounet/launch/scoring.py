@@ -24,6 +24,9 @@ from autounet.inference.export import label_of_probabilities
 from autounet.inference.raw_frame import Floats
 from autounet.labels import LabelSchema
 
+# Probabilities of a case that are held at a time; several processes hold as much each.
+_SLAB_BYTES = 96 * 2**20
+
 
 @dataclass(frozen=True)
 class CaseFiles:
@@ -84,7 +87,7 @@ def score_members(files: CaseFiles, labels: LabelSchema, candidates: Sequence[Se
         opened = open_members(files.probabilities)
         _require_same_shape(opened[0].record.shape, reference, files.probabilities[0])
         maps = {members: np.empty(reference.shape, dtype=labels.dtype) for members in several}
-        for start, slabs in member_slabs(opened):
+        for start, slabs in member_slabs(opened, _SLAB_BYTES // len(opened)):
             for members, label in maps.items():
                 mean = mean_of([slabs[member] for member in members])
                 label[start : start + mean.shape[1]] = label_of_probabilities(mean, labels)
@@ -103,7 +106,7 @@ def score_thresholds(files: CaseFiles, labels: LabelSchema) -> npt.NDArray[np.fl
     counts = _ThresholdCounts(labels, names)
     members = open_members(files.probabilities)
     _require_same_shape(members[0].record.shape, reference, files.probabilities[0])
-    for start, slabs in member_slabs(members):
+    for start, slabs in member_slabs(members, _SLAB_BYTES // len(members)):
         mean = mean_of(slabs)
         counts.add(mean, reference[start : start + mean.shape[1]])
     return np.array([[files.row(counts.pairs(k, b), labels) for b in range(len(GRID))] for k in range(len(names))])

@@ -59,8 +59,9 @@ def disturbed(
     for logit in logits:
         logit += noise * 4 * ndimage.gaussian_filter(generator.standard_normal(label.shape), 1.5)
     for _ in range(2):
-        place = tuple(slice(start, start + 3) for start in generator.integers(0, np.array(label.shape) - 3))
-        logits[(generator.integers(1, len(logits)), *place)] += 7
+        z, y, x = generator.integers(0, np.array(label.shape) - 3).tolist()
+        island = logits[int(generator.integers(1, len(logits))), z : z + 3, y : y + 3, x : x + 3]
+        island += 7
     exps = np.exp(logits - logits.max(axis=0))
     return np.asarray(exps / exps.sum(axis=0), dtype=np.float32)
 

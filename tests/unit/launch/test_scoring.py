@@ -16,10 +16,10 @@ from autounet.evaluation.postprocessing import KeepLargest, Postprocessing
 from autounet.evaluation.tables import dice_row
 from autounet.evaluation.thresholds import GRID, Thresholds
 from autounet.geometry import Geometry
-from autounet.inference import ensemble
 from autounet.inference.export import label_of_probabilities
 from autounet.inference.probabilities import SUFFIX, ProbabilityRecord, probability_sink
 from autounet.labels import LabelSchema
+from autounet.launch import scoring
 from autounet.launch.scoring import CaseFiles, Finishing, score_finishing, score_members, score_thresholds
 
 CLASSES = LabelSchema.from_dataset_json({"background": 0, "tumour": 7, "organ": 3, "ignore": 9}, None, "test")
@@ -76,11 +76,11 @@ def dice(reference: npt.NDArray[Any], label: npt.NDArray[Any], labels: LabelSche
 def test_models_and_their_mean(
     labels: LabelSchema, slab_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ensemble, "SLAB_BYTES", slab_bytes)
+    monkeypatch.setattr(scoring, "_SLAB_BYTES", slab_bytes)
     files, shares, reference = store(tmp_path, labels)
     found = score_members(files, labels, [(0,), (1,), (0, 1)])
-    mean = (shares[0] + shares[1]) / 2
-    expected = [dice(reference, label_of_probabilities(share, labels), labels) for share in (*shares, mean)]
+    mean: Floats = np.mean(shares, axis=0, dtype=np.float32)
+    expected = [dice(reference, label_of_probabilities(share, labels), labels) for share in [*shares, mean]]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -90,10 +90,10 @@ def test_every_threshold_of_every_class(
     labels: LabelSchema, slab_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counting only voxels that a threshold can change gives what deciding all anew gives."""
-    monkeypatch.setattr(ensemble, "SLAB_BYTES", slab_bytes)
+    monkeypatch.setattr(scoring, "_SLAB_BYTES", slab_bytes)
     files, shares, reference = store(tmp_path, labels)
     found = score_thresholds(files, labels)
-    mean = (shares[0] + shares[1]) / 2
+    mean: Floats = np.mean(shares, axis=0, dtype=np.float32)
     names = [name for name in labels.output_names if name != "background"]
     assert found.shape == (2, len(GRID), 2)
     for name, tables in zip(names, found, strict=True):
