@@ -78,9 +78,9 @@ def map_ordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def worthwhile_jobs(jobs: int, files: Iterable[Path]) -> int:
+def worthwhile_jobs(jobs: int, files: Iterable[Path], bytes_each: int = _BYTES_WORTH_A_WORKER) -> int:
     """How many of the worker processes pay for their start, by the size of the files that they read."""
-    return max(1, min(jobs, sum(path.stat().st_size for path in files) // _BYTES_WORTH_A_WORKER))
+    return max(1, min(jobs, sum(path.stat().st_size for path in files) // bytes_each))
 
 
 def _use_one_thread() -> None:

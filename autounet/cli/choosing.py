@@ -51,7 +51,8 @@ def find_best(
     for reason in best.choice.reasons:
         reporter.say(reason)
     reporter.console.print(finishing_table(best))
-    reporter.say(f"Chosen: {best.choice.chosen}{', ' + best.finish if best.finish else ''}; Dice {best.dice:.4f}")
+    finish = f", {best.finish.summary}" if best.finish.summary else ""
+    reporter.say(f"Chosen: {best.choice.chosen}{finish}; Dice {best.dice:.4f}")
     reporter.say(f"Written to {found.path}")
     reporter.say(f"Next: autounet predict -i IMAGES -o MASKS -d {dataset}")
 

@@ -21,8 +21,7 @@ import torch
 
 from autounet.data.dataset import RawCase
 from autounet.data.io import label_ending, read_image, write_label
-from autounet.evaluation.postprocessing import Postprocessing
-from autounet.evaluation.thresholds import Thresholds
+from autounet.evaluation.finish import Finish
 from autounet.geometry import Geometry
 from autounet.inference.export import CaseLogits, export_case
 from autounet.inference.failures import Failure, InterruptionError, failure_of
@@ -52,14 +51,12 @@ class OutputOptions:
     Attributes:
         probabilities: Write them too, in this format.
         max_bytes: Memory that prediction may take on the host.
-        thresholds: From which probability on a class is there.
-        postprocessing: What is done to a label map before it is written.
+        finish: Thresholds, and what is done to a label map before it is written.
     """
 
     probabilities: ProbabilityFormat | None = None
     max_bytes: int = field(default_factory=available_memory_bytes)
-    thresholds: Thresholds | None = None
-    postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    finish: Finish = field(default_factory=Finish)
 
 
 @dataclass(frozen=True)
@@ -269,9 +266,9 @@ class _Run:
 
     def _export(self, lane: Lane, ready: _Ready, logits: list[CaseLogits]) -> None:
         plan, name, form = lane[0].plan, ready.case.name, self._options.probabilities
-        mask, finish = self._output / f"{name}{label_ending(plan.file_ending)}", self._options.postprocessing.apply
-        thresholds = self._options.thresholds
-        offsets = None if thresholds is None else thresholds.offsets(plan.labels)
+        mask = self._output / f"{name}{label_ending(plan.file_ending)}"
+        finish = self._options.finish.postprocessing.apply
+        offsets = self._options.finish.offsets(plan.labels)
         if form is None:
             write_label(mask, finish(export_case(logits, offsets=offsets)), ready.geometry)
             return

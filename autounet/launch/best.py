@@ -15,6 +15,7 @@ from autounet.data.dataset import RawCase
 from autounet.data.io import label_ending
 from autounet.errors import RequestError
 from autounet.evaluation.best import Candidate, Choice, choose
+from autounet.evaluation.finish import Finish
 from autounet.evaluation.postprocessing import KeepLargest, Postprocessing, StepTrial, decide_postprocessing
 from autounet.evaluation.tables import Table, foreground_mean
 from autounet.evaluation.thresholds import Thresholds, ThresholdTrial, helps, judge_thresholds
@@ -30,6 +31,8 @@ EnsembleName = Literal["pairs", "all", "none"]
 
 # Cases of a single fold are parted into so many groups, each judged by thresholds of the others.
 _NUM_GROUPS = 5
+# There are several rounds, and a worker starts anew in each; one process scores so many bytes meanwhile.
+_BYTES_WORTH_A_WORKER = 64 * 2**20
 
 Item = TypeVar("Item", CaseFiles, Finishing)
 
@@ -71,7 +74,8 @@ class _Judge:
         self, function: Callable[[Item], npt.NDArray[np.float64]], items: Sequence[Item], description: str
     ) -> npt.NDArray[np.float64]:
         """What the function gives of every case, the cases along the last axis but one."""
-        jobs = worthwhile_jobs(self.jobs, (path for files in self.files for path in files.files))
+        paths = (path for files in self.files for path in files.files)
+        jobs = worthwhile_jobs(self.jobs, paths, _BYTES_WORTH_A_WORKER)
         found = map_ordered(function, items, jobs=jobs, reporter=self.reporter, description=description)
         return np.stack(list(found), axis=-2)
 
@@ -108,11 +112,11 @@ def decide(
     trials = _try_thresholds(chosen, groups) if wishes.thresholds and max(groups) > 0 else ()
     works = [_unseen(entry, trials, group) for entry, group in zip(chosen.files, groups, strict=True)]
     postprocessing, steps, dice = _postprocessing(chosen, works)
+    values = {trial.name: trial.threshold for trial in trials if trial.accepted}
     return Best(
         dataset_name=dataset,
-        models=tuple(chosen_model(contenders[index].folder, list(contenders[index].records)) for index in members),
-        thresholds=Thresholds(values={trial.name: trial.threshold for trial in trials if trial.accepted}),
-        postprocessing=postprocessing,
+        models=tuple(chosen_model(contenders[index].folder, contenders[index].records) for index in members),
+        finish=Finish(thresholds=Thresholds(values=values) if values else None, postprocessing=postprocessing),
         dice=dice,
         num_cases=len(contest.cases),
         notes=contest.notes,

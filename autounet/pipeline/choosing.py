@@ -80,7 +80,7 @@ def find_best(
     from autounet.launch.contenders import find_contest
     from autounet.launch.requirements import all_splits
     from autounet.launch.unseen import predict_unseen
-    from autounet.models.best import best_path
+    from autounet.models.best import best_path, write_best
     from autounet.pipeline.folders import raw_folder
 
     name = workspace.find_dataset(dataset)
@@ -103,7 +103,7 @@ def find_best(
     best = decide(name, labels, contest, cases, wishes, jobs=jobs or available_cpus(), reporter=reporter)
     best = best.model_copy(update={"notes": (*best.notes, *made)})
     path = best_path(workspace, name)
-    best.write(path)
+    write_best(best, path)
     return Found(best, path)
 
 
@@ -163,14 +163,15 @@ def postprocess(
 
 
 def _read_rule(path: Path) -> Postprocessing:
-    """The steps of a file, whichever of both kinds it is."""
+    """The steps of a file, whichever of the three kinds it is."""
     from autounet.evaluation.postprocessing import Postprocessing
-    from autounet.models.best import Best
+    from autounet.models.best import Best, ModelFinish
     from autounet.records import read_json
 
     content: Any = read_json(path)
-    if isinstance(content, dict) and "postprocessing" in content:
-        return Best.parse(content, str(path)).postprocessing
+    if isinstance(content, dict) and "finish" in content:
+        kind = Best if "choice" in content else ModelFinish
+        return kind.parse(content, str(path)).finish.postprocessing
     return Postprocessing.parse(content, str(path))
 
 

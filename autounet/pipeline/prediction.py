@@ -13,6 +13,7 @@ from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autounet.evaluation.finish import Finish
     from autounet.inference.cases import Lane
     from autounet.inference.failures import Failure
     from autounet.inference.predictor import WindowOptions
@@ -77,7 +78,7 @@ def predict(
         probabilities: Write them too, in this format.
         max_ram_gib: Memory that it may take; by default what the machine has.
         overwrite: Predict cases again whose mask is there.
-        postprocess: Use the thresholds and the postprocessing that `find_best` decided with its choice.
+        postprocess: Use the thresholds and the postprocessing that `find_best` decided for what it chose.
         device: Where to predict.
         devices: Several, which share the cases; instead of `device`.
         reporter: Shows the progress.
@@ -113,10 +114,11 @@ def predict(
     outputs = OutputOptions(probabilities)
     if max_ram_gib is not None:
         outputs = replace(outputs, max_bytes=int(max_ram_gib * 2**30))
-    if best and best.finish:
-        reporter.say(f"{'' if postprocess else 'left out: '}{best.finish} (as find_best decided)")
-    if best and postprocess:
-        outputs = replace(outputs, thresholds=best.thresholds, postprocessing=best.postprocessing)
+    finish = best.finish if best else _finish([path for path, _ in models], reporter)
+    if finish.summary:
+        reporter.say(f"{'' if postprocess else 'left out: '}{finish.summary} (as find_best decided)")
+    if postprocess:
+        outputs = replace(outputs, finish=finish)
     failures = predict_cases(lanes, waiting, output, outputs, reporter)
     if failures:
         written = [case for case in waiting if is_finished(output, case.name, plan.file_ending, probabilities)]
@@ -189,6 +191,19 @@ def _best(workspace: Workspace, dataset: str | None) -> Best | None:
         names = {folder.parent.name for folder in trained_models(workspace)}
     path = best_path(workspace, names.pop()) if len(names) == 1 else None
     return read_best(path) if path is not None and path.exists() else None
+
+
+def _finish(models: Sequence[Path], reporter: Reporter) -> Finish:
+    """What `find_best` decided for a model alone, if only that one is used."""
+    from autounet.evaluation.finish import Finish
+    from autounet.models.best import FINISH_FILE, read_finish
+
+    if len(models) > 1:
+        return Finish()
+    found = read_finish(models[0])
+    if found is None:
+        reporter.say(f"{models[0] / FINISH_FILE} was decided on other weights and is not used; run find_best again")
+    return found or Finish()
 
 
 def _chosen(workspace: Workspace, best: Best) -> list[tuple[Path, list[str] | None]]:

@@ -13,7 +13,9 @@ import pytest
 
 from autounet import cli
 from autounet.data.phantoms import write_phantom_dataset
-from autounet.models.best import Best
+from autounet.evaluation.finish import Finish
+from autounet.evaluation.thresholds import Thresholds
+from autounet.models.best import FINISH_FILE, Best, ModelFinish, chosen_model
 
 DATASET = "Dataset007_Phantoms"
 SHORT = ("--epochs", "1", "--steps-per-epoch", "2", "--device", "cpu", "--augmentation", "light")
@@ -63,10 +65,10 @@ def results(workspace: Path, name: str = "3d_fullres") -> Path:
     return workspace / "results" / DATASET / f"default__plain__{name}"
 
 
-def rewrite(workspace: Path, **changes: object) -> Path:
-    """Write other decisions into the choice."""
+def rewrite(workspace: Path, **finish: object) -> Path:
+    """Write another finish into the choice."""
     path = workspace / "results" / DATASET / "best.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "finish": finish}))
     return path
 
 
@@ -90,6 +92,7 @@ def test_from_trained_folds_to_masks(workspace: Path, tmp_path: Path, capsys: py
     assert tuple(chosen) == best.choice.members
     _what_is_there_is_not_predicted_again(workspace, capsys)
     _predict_uses_the_choice(workspace, tmp_path, capsys)
+    _a_model_by_name_uses_what_was_decided_for_it_alone(workspace, tmp_path)
     _what_was_trained_anew_is_not_used(workspace, tmp_path, capsys)
 
 
@@ -101,22 +104,28 @@ def _what_is_there_is_not_predicted_again(workspace: Path, capsys: pytest.Captur
 def _predict_uses_the_choice(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Thresholds that nobody would choose show whether they are used."""
     liver = {"name": "liver", "values": [1]}
-    path = rewrite(
-        workspace,
-        thresholds={"values": {"liver": 0.001}},
-        postprocessing={"schema_version": 1, "steps": [liver]},
-    )
+    path = rewrite(workspace, thresholds={"values": {"liver": 0.001}}, postprocessing={"steps": [liver]})
     plain = predict(workspace, tmp_path / "plain", "--no-postprocess")
     assert "left out: liver from a probability of 0.001 on" in " ".join(capsys.readouterr().out.split())
     finished = predict(workspace, tmp_path / "finished")
     assert (finished == 1).mean() > 0.5 > (plain == 1).mean()
-    rewrite(workspace, thresholds={"values": {}})
+    rewrite(workspace, postprocessing={"steps": [liver]})
     steps_alone = predict(workspace, tmp_path / "steps", "-d", "7")
     masks, done = str(tmp_path / "plain"), tmp_path / "done"
     assert run(workspace, "postprocess", "-i", masks, "-o", str(done), "--rule", str(path)) == 0
     (mask,) = done.glob("*.nii.gz")
     assert np.array_equal(np.asarray(nib.load(mask).dataobj), steps_alone)
     assert (done / "dataset.json").exists()
+
+
+def _a_model_by_name_uses_what_was_decided_for_it_alone(workspace: Path, tmp_path: Path) -> None:
+    model = results(workspace, "2d")
+    path = model / FINISH_FILE
+    finish = Finish(thresholds=Thresholds(values={"liver": 0.001}))
+    ModelFinish(finish=finish, folds=chosen_model(model, [0, 1]).folds).write(path)
+    assert (predict(workspace, tmp_path / "finished 2d", "-c", "2d") == 1).mean() > 0.5
+    ModelFinish(finish=finish, folds={"0": "of other weights"}).write(path)
+    assert (predict(workspace, tmp_path / "plain 2d", "-c", "2d") == 1).mean() < 0.5
 
 
 def _what_was_trained_anew_is_not_used(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
