@@ -18,7 +18,7 @@ from autounet.evaluation.thresholds import Thresholds
 from autounet.models.best import FINISH_FILE, Best, ModelFinish, chosen_model
 
 DATASET = "Dataset007_Phantoms"
-SHORT = ("--epochs", "1", "--steps-per-epoch", "2", "--device", "cpu", "--augmentation", "light")
+SHORT = ("--epochs", "1", "--steps-per-epoch", "2", "--device", "cpu", "--augmentation", "none")
 
 
 def run(workspace: Path, *arguments: str) -> int:
@@ -45,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run(folder, "plan", "7", *sizes) == 0
     path = folder / "preprocessed" / DATASET / "plan_default.json"
     content = json.loads(path.read_text())
-    for name, patch in (("2d", [48, 48]), ("3d_fullres", [48, 48, 48])):
+    for name, patch in (("2d", [32, 32]), ("3d_fullres", [32, 32, 32])):
         content["configurations"][name]["patch_size"] = patch
     path.write_text(json.dumps(content))
     assert run(folder, "preprocess", "7", "-j", "1") == 0
