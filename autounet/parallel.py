@@ -78,9 +78,9 @@ def map_ordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def worthwhile_jobs(jobs: int, files: Iterable[Path], bytes_each: int = _BYTES_WORTH_A_WORKER) -> int:
+def worthwhile_jobs(jobs: int, files: Iterable[Path]) -> int:
     """How many of the worker processes pay for their start, by the size of the files that they read."""
-    return max(1, min(jobs, sum(path.stat().st_size for path in files) // bytes_each))
+    return max(1, min(jobs, sum(path.stat().st_size for path in files) // _BYTES_WORTH_A_WORKER))
 
 
 def _use_one_thread() -> None:

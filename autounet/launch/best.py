@@ -31,8 +31,8 @@ EnsembleName = Literal["pairs", "all", "none"]
 
 # Cases of a single fold are parted into so many groups, each judged by thresholds of the others.
 _NUM_GROUPS = 5
-# There are several rounds, and a worker starts anew in each; one process scores so many bytes meanwhile.
-_BYTES_WORTH_A_WORKER = 64 * 2**20
+# Workers start anew for each of several rounds, so that they pay for it later by this factor.
+_STARTS = 4
 
 Item = TypeVar("Item", CaseFiles, Finishing)
 
@@ -75,7 +75,7 @@ class _Judge:
     ) -> npt.NDArray[np.float64]:
         """What the function gives of every case, the cases along the last axis but one."""
         paths = (path for files in self.files for path in files.files)
-        jobs = worthwhile_jobs(self.jobs, paths, _BYTES_WORTH_A_WORKER)
+        jobs = max(1, worthwhile_jobs(_STARTS * self.jobs, paths) // _STARTS)
         found = map_ordered(function, items, jobs=jobs, reporter=self.reporter, description=description)
         return np.stack(list(found), axis=-2)
 
