@@ -122,7 +122,8 @@ def cross_validation_table(scores: CrossValidation) -> Table:
 def standings_table(best: Best) -> Table:
     """All candidates, the highest Dice first, and how far the best is ahead of them."""
     title = f"Foreground Dice over {best.num_cases} cases, each predicted by networks that had not seen it"
-    table = Table(title=title, title_justify="left")
+    cost = "cost: floating-point operations of all tiles, mirrors and folds for a case of median size"
+    table = Table(title=title, title_justify="left", caption=cost, caption_justify="left")
     for name in ("", "candidate", "Dice", "95 % interval", "cost", "best is better by", "more than chance"):
         table.add_column(name, justify="left" if name in ("", "candidate") else "right")
     for standing in best.choice.standings:
@@ -132,7 +133,7 @@ def standings_table(best: Best) -> Table:
             escape(standing.name),
             _number(standing.dice),
             "-" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}",
-            f"{standing.cost:.2g}x",
+            f"{standing.cost:.1f}x",
             "-" if behind is None else f"{behind.difference:.4f} ({behind.low:.4f} to {behind.high:.4f})",
             "" if behind is None else "no" if standing.is_noise else "yes",
         )

@@ -114,7 +114,7 @@ def _reasons(chosen: Standing, standings: Sequence[Standing], num_cases: int) ->
             _clearly_behind(best, other) for other in standings[1:] if other.cost < best.cost and not other.is_noise
         ]
         said += [
-            f"{other.name} may be as good, but costs {other.cost / best.cost:.2g} times as much."
+            f"{other.name} may be as good, but costs {other.cost / best.cost:.1f} times as much."
             for other in standings[1:]
             if other.is_noise and other.cost > best.cost
         ]

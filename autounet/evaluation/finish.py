@@ -32,5 +32,5 @@ class Finish(Record):
         """In a few words; empty where nothing is done."""
         values = {} if self.thresholds is None else self.thresholds.values
         said = [f"{name} from a probability of {value:g} on" for name, value in values.items()]
-        said += [f"largest component of {step.name}" for step in self.postprocessing.steps]
-        return ", ".join(said)
+        steps = ", ".join(step.name for step in self.postprocessing.steps)
+        return ", ".join([*said, f"largest component of {steps}"] if steps else said)

@@ -12,17 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from autounet.evaluation.tables import class_means, foreground_mean
+from autounet.evaluation.tables import Table, class_means, foreground_mean
 from autounet.geometry import Array
 from autounet.labels import BACKGROUND, LabelSchema
 from autounet.records import SCHEMA_VERSION, Record
 
 FOREGROUND = "foreground"
-
-Table = npt.NDArray[np.float64]
 
 
 class KeepLargest(Record):

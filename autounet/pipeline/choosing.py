@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from autounet.errors import DataError, RequestError
+from autounet.errors import DataError, Problem, RequestError
 from autounet.parallel import available_cpus, map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
@@ -119,7 +119,7 @@ def postprocess(
     """Apply a rule to a folder of masks.
 
     Args:
-        masks: Folder of label maps of one file ending.
+        masks: Folder of label maps; of those that a `dataset.json` there names by their ending, if there is one.
         output: Another folder, for the results; they are called as the masks are.
         rule: `best.json`, or a file with the steps alone.
         overwrite: Do masks again whose result is there.
@@ -130,28 +130,23 @@ def postprocess(
         RequestError: The folder holds no masks, or the rule is none.
         DataError: Some masks cannot be read; all others were done.
     """
-    from autounet.data.io import READERS, known_ending
-    from autounet.inference.probabilities import SUFFIX
+    from autounet.records import write_text_atomically
 
     postprocessing = _read_rule(rule)
     if not masks.is_dir():
         raise RequestError(f"{masks} is no folder. Name a folder of masks with -i.")
     if masks.resolve() == output.resolve():
         raise RequestError(f"{output} holds the masks as they are. Name another folder with -o.")
-    files = [path for path in sorted(masks.iterdir()) if known_ending(path.name) and SUFFIX not in path.name]
-    if not files:
-        raise RequestError(f"{masks} holds no masks. Known endings: {', '.join(sorted(READERS))}.")
+    files = _masks_in(masks)
     waiting = [path for path in files if overwrite or not (output / path.name).exists()]
     work = partial(_postprocess_file, output=output, rule=postprocessing)
     jobs = worthwhile_jobs(jobs or available_cpus(), waiting)
     done = list(map_ordered(work, waiting, jobs=jobs, reporter=reporter, description="postprocess"))
-    problems = [entry for entry in done if not isinstance(entry, bool)]
+    problems = [entry for entry in done if isinstance(entry, Problem)]
     if problems:
         raise DataError(f"{masks} ({len(done) - len(problems)} of {len(waiting)} masks were done)", problems)
     description = masks / "dataset.json"
     if description.is_file():
-        from autounet.records import write_text_atomically
-
         write_text_atomically(output / description.name, description.read_text(encoding="utf-8"))
     skipped = {path.name for path in files} - {path.name for path in waiting}
     return Postprocessed(
@@ -160,6 +155,24 @@ def postprocess(
         changed=sum(entry is True for entry in done),
         skipped=tuple(sorted(skipped)),
     )
+
+
+def _masks_in(folder: Path) -> list[Path]:
+    """The label maps of a folder."""
+    from autounet.data.description import DatasetDescription
+    from autounet.data.io import READERS, known_ending, label_ending
+    from autounet.inference.probabilities import SUFFIX
+
+    is_described = (folder / "dataset.json").is_file()
+    ending = label_ending(DatasetDescription.load(folder).file_ending) if is_described else ""
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if known_ending(path.name) and path.name.endswith(ending) and SUFFIX not in path.name
+    ]
+    if not files:
+        raise RequestError(f"{folder} holds no masks. Known endings: {ending or ', '.join(sorted(READERS))}.")
+    return files
 
 
 def _read_rule(path: Path) -> Postprocessing:
@@ -175,10 +188,9 @@ def _read_rule(path: Path) -> Postprocessing:
     return Postprocessing.parse(content, str(path))
 
 
-def _postprocess_file(path: Path, output: Path, rule: Postprocessing) -> Any:
+def _postprocess_file(path: Path, output: Path, rule: Postprocessing) -> bool | Problem:
     """Write one mask: whether it was changed, or what is wrong with it."""
     from autounet.data.io import FileError, read_label, write_label
-    from autounet.errors import Problem
 
     try:
         label, geometry = read_label(path)
