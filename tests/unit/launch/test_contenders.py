@@ -110,7 +110,7 @@ def test_folds_that_can_tell_nothing_are_left_out_and_named(
 def test_folds_of_other_labels_are_left_out(workspace: Workspace, plan: Plan, trained: Callable[..., None]) -> None:
     trained("2d", 0, 1, 2)
     other = LabelSchema.from_dataset_json({"background": 0, "organ": 1}, None, "test")
-    with pytest.raises(RequestError, match=r"nnunet__plain__2d with 0, 1, 2.*autounet train 1 .*with other labels"):
+    with pytest.raises(RequestError, match=r"(?s)nnunet__plain__2d with 0, 1, 2.*autounet train 1 .*with other labels"):
         find_contest(workspace, DATASET, other, SPLITS)
 
 
