@@ -36,7 +36,7 @@ class KeepLargest(Record):
     def apply(self, label: Array) -> Array:
         """The label map `(Z, Y, X)` without the smaller components; the same array where there are none."""
         mask = np.isin(label, self.values)
-        (box,) = ndimage.find_objects(mask.astype(np.uint8)) or [None]
+        (box,) = ndimage.find_objects(mask.view(np.uint8)) or [None]
         if box is None:
             return label
         # Numbering components costs far more than looking for the box that holds them.
