@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autounet.networks import NETWORKS, unet2015
+from autounet.networks import NETWORKS, blocks, unet2015
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.choice import NetworkChoice
 from autounet.planners.network import network_of_strides
@@ -24,7 +24,7 @@ def test_skips_are_cropped_by_4_16_40_and_88(
     reference: Callable[..., SegmentationNetwork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crops = []
-    crop = unet2015.centre_crop
+    crop = blocks.centre_crop
 
     def watched(x: Tensor, size: tuple[int, ...]) -> Tensor:
         crops.append((x.shape[-1] - size[-1]) // 2)

@@ -53,7 +53,11 @@ def test_the_whole_network_says_the_mean_of_its_heads() -> None:
 
 def test_a_node_sees_all_nodes_before_it_and_the_one_below() -> None:
     network = small()
-    inputs = {key: node[0].conv.in_channels for key, node in network.nodes.items()}
+    inputs = {
+        name.split(".")[1]: value.shape[1]
+        for name, value in network.named_parameters()
+        if name.startswith("nodes.") and name.endswith(".0.conv.weight")
+    }
     # Of 4, 8, 16 and 32 features: as many as columns before it, and once more from below.
     assert (inputs["0_1"], inputs["0_2"], inputs["0_3"], inputs["1_2"]) == (8, 12, 16, 24)
 
