@@ -53,7 +53,8 @@ SURFACE = {
     "evaluate": {"--output", "--jobs"},
     "plan": {"--explain", *PLANNING},
     "plan_and_preprocess": {"--dataset", *PLANNING},
-    "preprocess": {"--configuration", "--planner", "--jobs", "--workspace"},
+    "preprocess": {"--configuration", "--planner", "--network", "--jobs", "--workspace"},
+    "networks": {"--planner", "--device", "--workspace"},
     "preview": {
         "--configuration",
         "--augmentation",
@@ -87,6 +88,8 @@ SURFACE = {
         "--mirror",
         "--overlap",
         "--skip",
+        "--prune",
+        "--attention-maps",
         "--accumulate",
         "--save-probabilities",
         "--probability-format",
