@@ -10,6 +10,7 @@ from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan
 from autounet.pipeline.prediction import Predicted, ensemble, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
 from autounet.pipeline.previewing import Previewed, preview
+from autounet.pipeline.reviewing import Reviewed, review
 from autounet.pipeline.training import Trained, folds_to_train, train
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Predicted",
     "Preprocessed",
     "Previewed",
+    "Reviewed",
     "Trained",
     "check",
     "ensemble",
@@ -34,6 +36,7 @@ __all__ = [
     "predict",
     "preprocess",
     "preview",
+    "review",
     "self_test_model",
     "train",
     "unpack",

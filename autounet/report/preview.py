@@ -17,10 +17,13 @@ from autounet.report.panels import (
     CHARACTER_INCHES,
     DPI,
     FONT_POINTS,
+    LEGEND_ROW_INCHES,
     MARGIN_INCHES,
     Panel,
     draw_panel,
     legend_handles,
+    legend_rows,
+    short_names,
     write_text,
 )
 from autounet.training.preview import PreviewedPatch
@@ -29,7 +32,6 @@ _WIDTH_INCHES = 8.0
 _MAX_PANEL_INCHES = 2.6
 _TITLE_INCHES = 0.45
 _CAPTION_INCHES = 0.42  # two lines
-_LEGEND_ROW_INCHES = 0.24
 _LINE_POINTS = 0.9
 
 
@@ -62,10 +64,9 @@ def write_preview(
     column = (_WIDTH_INCHES - 3 * MARGIN_INCHES) / 2
     inches_per_mm = min(column / width_mm, _MAX_PANEL_INCHES / height_mm)
     tall, wide = height_mm * inches_per_mm, width_mm * inches_per_mm
-    names = [name if len(name) <= 32 else name[:31] + "…" for name in labels.class_names]
-    most_columns = max(1, int(_WIDTH_INCHES / ((max(map(len, names)) + 6) * CHARACTER_INCHES)))
-    legend_rows = math.ceil(len(names) / most_columns)
-    height = _TITLE_INCHES + len(rows) * (tall + _CAPTION_INCHES) + (legend_rows + 0.6) * _LEGEND_ROW_INCHES
+    names = short_names(labels.class_names)
+    num_rows = legend_rows(names, _WIDTH_INCHES)
+    height = _TITLE_INCHES + len(rows) * (tall + _CAPTION_INCHES) + (num_rows + 0.6) * LEGEND_ROW_INCHES
     figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=DPI, facecolor=BACKGROUND_COLOUR)
     write_text(figure, MARGIN_INCHES, height - _TITLE_INCHES / 2, title, points=FONT_POINTS + 3)
     for index, row in enumerate(rows):
@@ -79,7 +80,7 @@ def write_preview(
     figure.legend(
         handles=legend_handles(names),
         loc="lower center",
-        ncol=math.ceil(len(names) / legend_rows),
+        ncol=math.ceil(len(names) / num_rows),
         fontsize=FONT_POINTS,
         frameon=False,
         labelcolor=TEXT_COLOUR,

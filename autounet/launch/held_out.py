@@ -1,0 +1,106 @@
+"""What a model makes of the training cases: each by a fold that has not seen it, with whatever folds there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autounet.data.dataset import RawCase
+from autounet.data.splits import Split
+from autounet.errors import RequestError
+from autounet.launch.out_of_fold import OutOfFold, find_out_of_fold, predict_missing, require_same
+from autounet.models.folder import ModelRecord, trained_folds
+from autounet.plans import Plan
+from autounet.progress import Reporter
+from autounet.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Which fold tells of which case.
+
+    Attributes:
+        plan: The model's.
+        found: The model, and the fold of each case that one of its folds has not seen.
+        untold: Cases that every trained fold has seen.
+        missing_folds: Folds that would tell of those, and are not trained.
+        record: Of one of the folds.
+    """
+
+    plan: Plan
+    found: OutOfFold
+    untold: tuple[str, ...]
+    missing_folds: tuple[int, ...]
+    record: ModelRecord
+
+    @property
+    def masks(self) -> dict[str, Path]:
+        """Case to its prediction, be it there or not."""
+        return {name: self.found.mask(name, self.plan.file_ending) for name in self.found.fold_of}
+
+
+def find_held_out(model: Path, splits: Sequence[Split], names: Sequence[str]) -> HeldOut:
+    """Find a fold for every case that was not trained on it, first of all the one that it was validated by.
+
+    Args:
+        model: The model folder.
+        splits: The folds of the dataset.
+        names: The training cases.
+
+    Raises:
+        RequestError: No fold of the model holds a case out, or one was trained on other cases than it has now.
+    """
+    records = {record.fold: record for record in trained_folds(model).values()}
+    numbers = [fold for fold in records if isinstance(fold, int) and fold < len(splits)]
+    fold_of = {}
+    for name in names:
+        unseen = [fold for fold in numbers if name not in splits[fold].train]
+        if unseen:
+            fold_of[name] = min(unseen, key=lambda fold: name not in splits[fold].validation)
+    if not fold_of:
+        raise RequestError(
+            f"every trained fold of {model} ({', '.join(map(str, records))}) was trained on every case, so none can "
+            "tell of them what it would of a new one. Train a fold with a number: autounet train DATASET "
+            "CONFIGURATION 0"
+        )
+    record = records[numbers[0]]
+    for fold in sorted(set(fold_of.values())):
+        require_same(model, fold, record.plan, splits)
+    untold = tuple(name for name in names if name not in fold_of)
+    missing = [fold for fold, split in enumerate(splits) if set(untold) & set(split.validation)]
+    return HeldOut(record.plan, OutOfFold(model, fold_of), untold, tuple(missing), record)
+
+
+def predict_held_out(
+    held_out: HeldOut,
+    cases: Mapping[str, RawCase],
+    workspace: Workspace,
+    splits: Sequence[Split],
+    device: torch.device,
+    reporter: Reporter,
+) -> dict[str, Path]:
+    """Predict what the folds' own validation left out, of a cascade by both stages.
+
+    Returns:
+        Case to its mask, on the raw image's grid.
+
+    Raises:
+        RequestError: Folds of a cascade's first stage are missing.
+    """
+    masks = held_out.masks
+    waiting = [name for name, path in masks.items() if not path.exists()]
+    earlier: dict[str, Path] | None = None
+    if held_out.record.configuration.previous_stage is not None:
+        earlier = {}
+        for fold in sorted({held_out.found.fold_of[name] for name in waiting}, key=str):
+            names = [name for name in waiting if held_out.found.fold_of[name] == fold]
+            configuration = held_out.record.configuration
+            first = find_out_of_fold(workspace, held_out.plan, configuration, fold, names, splits)
+            of_fold = {name: first.mask(name, held_out.plan.file_ending) for name in names}
+            predict_missing(first, cases, of_fold, device, reporter)
+            earlier |= of_fold
+    predict_missing(held_out.found, cases, masks, device, reporter, earlier)
+    return masks
