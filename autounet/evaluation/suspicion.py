@@ -252,7 +252,7 @@ def _deviations(values: Array, least: float) -> Array:
         return values
     median = np.median(known)
     scatter = max(_SIGMA_OF_MAD * float(np.median(np.abs(known - median))), least)
-    return np.clip((values - median) / scatter, 0.0, _CAP)
+    return np.asarray(np.clip((values - median) / scatter, 0.0, _CAP))
 
 
 def _suspicion(case: JudgedCase, name: str, unusual: Unusual) -> Suspicion:

@@ -25,8 +25,8 @@ def truth(rng: np.random.Generator) -> Array:
     label = np.zeros(SHAPE, dtype=np.uint8)
     for value, centre in ((1, (10, 20, 13)), (2, (10, 20, 27))):
         radii = rng.uniform((4, 7, 5), (6, 9, 6.5))
-        centre = np.add(centre, rng.uniform(-1, 1, 3))
-        label[sum(((places[axis] - centre[axis]) / radii[axis]) ** 2 for axis in range(3)) < 1] = value
+        away = places - np.add(centre, rng.uniform(-1, 1, 3)).reshape(3, 1, 1, 1)
+        label[((away / radii.reshape(3, 1, 1, 1)) ** 2).sum(axis=0) < 1] = value
     return label
 
 
@@ -38,7 +38,7 @@ def predicted(label: Array, rng: np.random.Generator, unsure: float) -> Array:
         for value in (1, 2)
     ]
     inside = np.stack([np.full(SHAPE, 0.5), *masks])
-    found = inside.argmax(axis=0).astype(np.uint8)
+    found: Array = inside.argmax(axis=0).astype(np.uint8)
     found[ndimage.distance_transform_edt(label == 0) > 4] = 0
     return found
 
@@ -52,7 +52,7 @@ def damaged(label: Array, kind: str) -> Array:
     if kind == "moved":
         return np.roll(label, 4, axis=1)
     if kind == "other class":
-        return np.array([0, 2, 1], dtype=np.uint8)[label]
+        return np.asarray(np.array([0, 2, 1], dtype=np.uint8)[label])
     cut = label.copy()
     if kind == "too little":
         cut[:, :20][cut[:, :20] == 2] = 0
