@@ -28,6 +28,7 @@ from autounet.inference.failures import Failure, InterruptionError, failure_of
 from autounet.inference.needs import CaseNeeds, Pace, memory_bytes, require_room, slab_bytes_within
 from autounet.inference.predictor import Predictor
 from autounet.inference.probabilities import (
+    SCALES,
     ProbabilityFormat,
     ProbabilityRecord,
     probability_path,
@@ -299,8 +300,8 @@ class _Run:
             labels=plan.labels,
             file_ending=plan.file_ending,
             channel_names=tuple(channel.name for channel in plan.channels),
-            scale=65535,
+            scale=SCALES[form],
         )
-        with probability_sink(self._output, record, form) as sink:
+        with probability_sink(self._output, record) as sink:
             label = export_case(logits, sink, slab_bytes_within(self._options.max_bytes))
         write_label(mask, label, ready.geometry)
