@@ -6,14 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from autounet.data.dataset import RawCase
 from autounet.data.splits import Split
 from autounet.errors import RequestError
-from autounet.launch.out_of_fold import OutOfFold, find_out_of_fold, predict_missing, require_same
+from autounet.launch.out_of_fold import (
+    OutOfFold,
+    find_out_of_fold,
+    first_stage_model,
+    predict_missing,
+    require_same,
+)
 from autounet.models.folder import ModelRecord, trained_folds
-from autounet.plans import Plan
+from autounet.plans import Configuration, Plan
+from autounet.preprocessing.previous import PreviousStage
+from autounet.preprocessing.store import PreparedStore
 from autounet.progress import Reporter
 from autounet.workspace import Workspace
 
@@ -72,6 +81,43 @@ def find_held_out(model: Path, splits: Sequence[Split], names: Sequence[str]) ->
     untold = tuple(name for name in names if name not in fold_of)
     missing = [fold for fold, split in enumerate(splits) if set(untold) & set(split.validation)]
     return HeldOut(record.plan, OutOfFold(model, fold_of), untold, tuple(missing), record)
+
+
+def stored_previous_stage(
+    workspace: Workspace,
+    plan: Plan,
+    configuration: Configuration,
+    store: PreparedStore,
+    splits: Sequence[Split],
+    names: Sequence[str],
+    *,
+    count: int,
+    seed: int,
+) -> PreviousStage:
+    """What the first stage of a cascade has found so far in some cases; nothing is predicted for it.
+
+    Args:
+        workspace: Where trained models are.
+        plan: The dataset's plan.
+        configuration: The second stage.
+        store: Its prepared cases.
+        splits: The folds of the dataset.
+        names: The training cases.
+        count: In how many at most.
+        seed: Which of them.
+
+    Raises:
+        RequestError: The first stage has told of none yet.
+    """
+    model = first_stage_model(workspace, plan, configuration)
+    masks = {name: path for name, path in find_held_out(model, splits, names).masks.items() if path.exists()}
+    if not masks:
+        raise RequestError(f"{model} has told of no case yet")
+    chosen = np.random.default_rng(seed).permutation(sorted(masks))[:count].tolist()
+    previous = PreviousStage.of(store, model.name, plan.labels, {name: masks[name] for name in chosen})
+    for name in chosen:
+        previous.prepare(name, plan)
+    return previous
 
 
 def predict_held_out(

@@ -71,7 +71,7 @@ def find_out_of_fold(
     Raises:
         RequestError: Folds of the first stage are missing, or were trained on other cases or labels.
     """
-    model = _first_stage(workspace, plan, configuration)
+    model = first_stage_model(workspace, plan, configuration)
     wanted = {name: _unseen_by(name, splits, 0 if fold == "all" else fold) for name in names}
     if fold == "all" and _missing(model, wanted) and not _missing(model, dict.fromkeys(names, fold)):
         wanted = dict.fromkeys(names, fold)
@@ -170,7 +170,7 @@ def predict_missing(
             predict_case(predictor, cases[name], masks[name], None if earlier is None else earlier[name])
 
 
-def _first_stage(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:
+def first_stage_model(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:
     """The first stage's model folder: of the second's network if there is one, else of the plan's, else any."""
     assert configuration.previous_stage is not None
     planned = plan.configuration(configuration.previous_stage)
