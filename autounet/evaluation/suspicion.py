@@ -294,7 +294,7 @@ def _in_words(kind: Kind, found: Disagreement) -> str:
     if kind == "moved":
         assert found.offset_mm is not None
         z, y, x = (f"{value:+.1f}" for value in found.offset_mm)
-        return f"label off by z {z} y {y} x {x} mm; moved back, Dice {found.aligned_dice:.2f}"
+        return f"label off by z {z} y {y} x {x} mm (else Dice {found.aligned_dice:.2f})"
     if kind == "not in the label":
         return f"label lacks all of it: {volume}"
     if kind == "only in the label":

@@ -89,12 +89,10 @@ def stored_previous_stage(
     configuration: Configuration,
     store: PreparedStore,
     splits: Sequence[Split],
-    names: Sequence[str],
-    *,
     count: int,
     seed: int,
-) -> PreviousStage:
-    """What the first stage of a cascade has found so far in some cases; nothing is predicted for it.
+) -> PreviousStage | None:
+    """What the first stage has found so far in some cases, `None` for one stage alone; nothing is predicted for it.
 
     Args:
         workspace: Where trained models are.
@@ -102,14 +100,16 @@ def stored_previous_stage(
         configuration: The second stage.
         store: Its prepared cases.
         splits: The folds of the dataset.
-        names: The training cases.
         count: In how many at most.
         seed: Which of them.
 
     Raises:
         RequestError: The first stage has told of none yet.
     """
+    if configuration.previous_stage is None:
+        return None
     model = first_stage_model(workspace, plan, configuration)
+    names = sorted({name for split in splits for name in (*split.train, *split.validation)})
     masks = {name: path for name, path in find_held_out(model, splits, names).masks.items() if path.exists()}
     if not masks:
         raise RequestError(f"{model} has told of no case yet")

@@ -87,18 +87,17 @@ def preview(
     require_prepared(raw, plan, chosen, folder)
     store, names, remark = store_for(folder, plan, chosen), sorted(case.name for case in raw.cases), ""
     found = None
-    if chosen.previous_stage is not None:
-        splits, count = all_splits(folder, raw), num_patches
-        try:
-            found = stored_previous_stage(workspace, plan, chosen, store, splits, names, count=count, seed=seed)
-            names, remark = sorted(found.masks), f", the fill is what {chosen.previous_stage} found"
-        except RequestError as error:
-            remark = f"; what {chosen.previous_stage} finds is not shown: {error}"
+    try:
+        found = stored_previous_stage(workspace, plan, chosen, store, all_splits(folder, raw), num_patches, seed)
+    except RequestError as error:
+        remark = f"; what {chosen.previous_stage} finds is not shown: {error}"
+    if found is not None:
+        remark = f", the fill is what {chosen.previous_stage} found"
     patches = preview_patches(
         plan,
         chosen,
         store,
-        names,
+        names if found is None else sorted(found.masks),
         policy=policy,
         laterality=config.laterality,
         num_patches=num_patches,

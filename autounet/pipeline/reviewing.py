@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autounet.data.dataset import RawDataset
+from autounet.data.dataset import RawCase, RawDataset
 from autounet.errors import RequestError
 from autounet.parallel import available_cpus
 from autounet.pipeline.folders import raw_folder
@@ -14,7 +15,9 @@ from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autounet.evaluation.judging import LabelledCase
     from autounet.evaluation.suspicion import Review
+    from autounet.launch.held_out import HeldOut
 
 FOLDER = "review"
 
@@ -74,7 +77,7 @@ def review(
         RequestError: No model, or none that holds cases out; or other labels than it was trained with.
         DataError: Labels and predictions that do not fit.
     """
-    from autounet.evaluation.judging import LabelledCase, judge_cases
+    from autounet.evaluation.judging import judge_cases
     from autounet.evaluation.suspicion import Review, rank_cases, typical_dice, write_review
     from autounet.launch.held_out import find_held_out, predict_held_out
     from autounet.launch.requirements import all_splits
@@ -88,19 +91,9 @@ def review(
     splits = all_splits(workspace.preprocessed / name, raw)
     folder = model or find_model(workspace, name, configuration)
     held_out = find_held_out(folder, splits, sorted(cases))
-    labels = held_out.plan.labels
-    if labels != raw.description.labels:
-        raise RequestError(
-            f"{folder} was trained with other labels ({', '.join(labels.class_names)}) than those of "
-            f"{raw.folder / 'dataset.json'} ({', '.join(raw.description.labels.class_names)}). Train it anew, or name "
-            "another with --model."
-        )
+    _require_same_labels(held_out, raw)
     masks = predict_held_out(held_out, cases, workspace, splits, choose_device(device), reporter)
-    pairs = [
-        LabelledCase(case, label, mask, str(held_out.found.fold_of[case]), labels, cases[case].annotated)
-        for case, mask in masks.items()
-        if (label := cases[case].label) is not None
-    ]
+    pairs = _pairs(held_out, masks, cases)
     judged = judge_cases(pairs, name, jobs=jobs or available_cpus(), reporter=reporter)
     result = Review(
         dataset=name,
@@ -112,13 +105,8 @@ def review(
     target = output or folder / FOLDER
     csv_path = write_review(result, target / "review.json")
     shown = min(num_pictures, len(result.suspects))
-    drawn = list(
-        reporter.track(
-            write_pictures(target, result, cases, labels, len(held_out.plan.channels), shown), "draw", shown + 1
-        )
-        if shown
-        else ()
-    )
+    pictures = write_pictures(target, result, cases, held_out.plan.labels, len(held_out.plan.channels), shown)
+    drawn = list(reporter.track(pictures, "draw", shown + 1)) if shown else []
     return Reviewed(
         review=result,
         configuration=held_out.record.configuration.name,
@@ -128,3 +116,29 @@ def review(
         missing_folds=held_out.missing_folds,
         labels=raw.folder / "labelsTr",
     )
+
+
+def _pairs(held_out: HeldOut, masks: Mapping[str, Path], cases: Mapping[str, RawCase]) -> list[LabelledCase]:
+    """Labels beside predictions of them."""
+    from autounet.evaluation.judging import LabelledCase
+
+    return [
+        LabelledCase(name, label, mask, str(held_out.found.fold_of[name]), held_out.plan.labels, cases[name].annotated)
+        for name, mask in masks.items()
+        if (label := cases[name].label) is not None
+    ]
+
+
+def _require_same_labels(held_out: HeldOut, raw: RawDataset) -> None:
+    """The model must have been trained with the labels that the dataset has now.
+
+    Raises:
+        RequestError: It was trained with others.
+    """
+    theirs, ours = held_out.plan.labels, raw.description.labels
+    if theirs != ours:
+        raise RequestError(
+            f"{held_out.found.model} was trained with other labels ({', '.join(theirs.class_names)}) than those of "
+            f"{raw.folder / 'dataset.json'} ({', '.join(ours.class_names)}). Train it anew, or name another with "
+            "--model."
+        )
