@@ -91,8 +91,8 @@ def stored_previous_stage(
     splits: Sequence[Split],
     count: int,
     seed: int,
-) -> PreviousStage | None:
-    """What the first stage has found so far in some cases, `None` for one stage alone; nothing is predicted for it.
+) -> PreviousStage:
+    """What the first stage of a cascade has found so far in some cases; nothing is predicted for it.
 
     Args:
         workspace: Where trained models are.
@@ -106,8 +106,6 @@ def stored_previous_stage(
     Raises:
         RequestError: The first stage has told of none yet.
     """
-    if configuration.previous_stage is None:
-        return None
     model = first_stage_model(workspace, plan, configuration)
     names = sorted({name for split in splits for name in (*split.train, *split.validation)})
     masks = {name: path for name, path in find_held_out(model, splits, names).masks.items() if path.exists()}

@@ -85,19 +85,19 @@ def preview(
     POLICIES.find(policy)
     raw = RawDataset.load(raw_folder(workspace, dataset))
     require_prepared(raw, plan, chosen, folder)
-    store, names, remark = store_for(folder, plan, chosen), sorted(case.name for case in raw.cases), ""
-    found = None
-    try:
-        found = stored_previous_stage(workspace, plan, chosen, store, all_splits(folder, raw), num_patches, seed)
-    except RequestError as error:
-        remark = f"; what {chosen.previous_stage} finds is not shown: {error}"
-    if found is not None:
-        remark = f", the fill is what {chosen.previous_stage} found"
+    store, found, remark = store_for(folder, plan, chosen), None, ""
+    if chosen.previous_stage is not None:
+        splits = all_splits(folder, raw)
+        try:
+            found = stored_previous_stage(workspace, plan, chosen, store, splits, num_patches, seed)
+            remark = f", the fill is what {chosen.previous_stage} found"
+        except RequestError as error:
+            remark = f"; what {chosen.previous_stage} finds is not shown: {error}"
     patches = preview_patches(
         plan,
         chosen,
         store,
-        names if found is None else sorted(found.masks),
+        sorted(case.name for case in raw.cases) if found is None else sorted(found.masks),
         policy=policy,
         laterality=config.laterality,
         num_patches=num_patches,
