@@ -53,7 +53,7 @@ def review(
         folds = ", ".join(map(str, done.missing_folds))
         reporter.say(
             f"{len(done.review.not_judged)} cases were not judged, as every trained fold has seen them. To judge them "
-            f"too: autounet train {dataset} {done.configuration} all-folds (folds {folds} are missing)"
+            f"too, train what is missing (folds {folds}): {done.training_command}"
         )
     reporter.say(f"All cases and classes: {done.csv_path} and {done.json_path.name}")
     if done.overview is not None:

@@ -89,7 +89,7 @@ def preview(
     if chosen.previous_stage is not None:
         splits = all_splits(folder, raw)
         try:
-            found = stored_previous_stage(workspace, plan, chosen, store, splits, num_patches, seed)
+            found = stored_previous_stage(workspace, plan, chosen, store, splits, 3 * num_patches, seed)
             remark = f", the fill is what {chosen.previous_stage} found"
         except RequestError as error:
             remark = f"; what {chosen.previous_stage} finds is not shown: {error}"

@@ -28,7 +28,7 @@ class Reviewed:
 
     Attributes:
         review: The cases, those to look at first ahead.
-        configuration: Of the networks that judged.
+        training_command: What trains the folds that are missing.
         json_path: The same on disk.
         csv_path: One row a case and class.
         overview: One picture of the first cases; `None` where none was wanted.
@@ -37,7 +37,7 @@ class Reviewed:
     """
 
     review: Review
-    configuration: str
+    training_command: str
     json_path: Path
     csv_path: Path
     overview: Path | None
@@ -109,7 +109,7 @@ def review(
     drawn = list(reporter.track(pictures, "draw", shown + 1)) if shown else []
     return Reviewed(
         review=result,
-        configuration=held_out.record.configuration.name,
+        training_command=held_out.training_command,
         json_path=target / "review.json",
         csv_path=csv_path,
         overview=drawn[-1] if drawn else None,

@@ -119,7 +119,7 @@ def test_a_fold_that_is_not_trained_is_named(
     assert found(model).not_judged == NAMES[:3]
     text = capsys.readouterr().out
     assert "3 cases were not judged" in text
-    assert "autounet train 1 3d_fullres all-folds (folds 1" in text
+    assert "what is missing (folds 1): autounet train 1 3d_fullres all-folds --planner nnunet" in text
 
 
 def test_a_model_that_has_seen_every_case_is_refused(
