@@ -177,7 +177,7 @@ def _draw_cell(
     worst = suspect.worst
     lines = [
         f"{suspect.rank}. {suspect.case}",
-        f"{worst.class_name}, {panel.caption}, Dice {worst.disagreement.dice:.2f}",
+        f"Dice {worst.disagreement.dice:.2f}, {', '.join(filter(None, (worst.class_name, panel.caption)))}",
         *textwrap.wrap(worst.what, _CAPTION_CHARACTERS),
     ]
     for number, line in enumerate(lines[:_CAPTION_LINES]):

@@ -15,7 +15,7 @@ from autounet.report.panels import Panel
 # organs, and their surroundings still show.
 _MARGIN_FACTOR = 1.2
 _MIN_SHOWN = 0.5
-AXIS_NAMES = ("axial z", "coronal y", "sagittal x")
+_AXIS_NAMES = ("axial z", "coronal y", "sagittal x")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ShownVolume:
 
         image = cut(self.shown)
         return Panel(
-            caption=f"{AXIS_NAMES[axis]} = {index}",
+            caption=f"{_AXIS_NAMES[axis]} = {index}" if len(self.shown) > 1 else "",
             image=image,
             fill=cut(self.prediction),
             lines=None if self.reference is None else cut(self.reference),
