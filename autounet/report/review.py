@@ -176,8 +176,8 @@ def _draw_cell(
     axes.plot(spot[1], spot[0], "o", markersize=_SPOT_POINTS, fillstyle="none", color=TEXT_COLOUR)
     worst = suspect.worst
     lines = [
-        f"{suspect.rank}. {suspect.case}",
-        f"Dice {worst.disagreement.dice:.2f}, {', '.join(filter(None, (worst.class_name, panel.caption)))}",
+        f"{suspect.rank}. {', '.join(filter(None, (suspect.case, panel.caption)))}",
+        f"{worst.class_name}, Dice {worst.disagreement.dice:.2f}",
         *textwrap.wrap(worst.what, _CAPTION_CHARACTERS),
     ]
     for number, line in enumerate(lines[:_CAPTION_LINES]):
