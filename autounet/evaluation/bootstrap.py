@@ -90,27 +90,31 @@ def mean_interval(
         0.5
     """
     table = _table(values)
-    num_cases = int(np.isfinite(table).any(axis=1).sum())
-    if num_cases < 2:
-        return None
-    means = _mean_of_known(_resampled_means(table, num_resamples, seed), axis=1)
-    low, high = _quantiles(means, confidence)
-    mean = float(_mean_of_known(_mean_of_known(table, axis=0), axis=0))
-    return Interval(mean=mean, low=float(low), high=float(high), confidence=confidence, num_cases=num_cases)
+    return _interval(table, _resampled_means(table, num_resamples, seed), confidence)
 
 
 def mean_intervals(
-    values: Table, *, confidence: float = CONFIDENCE, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    values: Table,
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
 ) -> list[Interval | None]:
-    """`mean_interval` of each column of a table on its own; one set of draws serves all of them."""
+    """`mean_interval` of many columns, or groups of columns, of one table; one set of draws serves all of them.
+
+    Args:
+        values: `(num_cases, num_columns)`.
+        groups: Columns whose means are averaged; by default each on its own.
+        confidence: Of the intervals.
+        num_resamples: How often the cases are drawn anew.
+        seed: Of the draws.
+    """
     table = _table(values)
-    ends = _quantiles(_resampled_means(table, num_resamples, seed), confidence)
-    means, num_known = _mean_of_known(table, axis=0), np.isfinite(table).sum(axis=0)
+    drawn = _resampled_means(table, num_resamples, seed)
     return [
-        Interval(mean=float(mean), low=float(low), high=float(high), confidence=confidence, num_cases=int(count))
-        if count >= 2
-        else None
-        for mean, low, high, count in zip(means, *ends, num_known, strict=True)
+        _interval(table[:, columns], drawn[:, columns], confidence)
+        for columns in map(list, groups or [[column] for column in range(table.shape[1])])
     ]
 
 
@@ -187,6 +191,18 @@ def _table(values: Table) -> npt.NDArray[np.float64]:
     return table[:, None] if table.ndim == 1 else table
 
 
+def _interval(table: npt.NDArray[np.float64], drawn: npt.NDArray[np.float64], confidence: float) -> Interval | None:
+    """Of the mean of the columns' means, by these means in many draws `(num_resamples, num_columns)`."""
+    num_cases = int(np.isfinite(table).any(axis=1).sum())
+    if num_cases < 2:
+        return None
+    mean = float(_mean_of_known(_mean_of_known(table, axis=0), axis=0))
+    tail = (1 - confidence) / 2
+    # Draws without any score do not count.
+    low, high = np.nanquantile(_mean_of_known(drawn, axis=1), (tail, 1 - tail))
+    return Interval(mean=mean, low=float(low), high=float(high), confidence=confidence, num_cases=num_cases)
+
+
 def _mean_of_known(values: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
     """Mean over an axis of what is known; NaN where that is nothing."""
     known = np.isfinite(values)
@@ -211,15 +227,6 @@ def _resampled_means(table: npt.NDArray[np.float64], num_resamples: int, seed: i
         np.divide(counts @ filled, num_known, out=means[start : start + rows], where=num_known > 0)
         start += rows
     return means
-
-
-def _quantiles(means: npt.NDArray[np.float64], confidence: float) -> npt.NDArray[np.float64]:
-    """`(2, ...)`: both ends of the percentile interval over the first axis; draws without any score do not count."""
-    tail = (1 - confidence) / 2
-    ends = np.full((2, *means.shape[1:]), np.nan)
-    some = np.isfinite(means).any(axis=0)
-    ends[:, some] = np.nanquantile(means[:, some], (tail, 1 - tail), axis=0)
-    return ends
 
 
 def _blocks(num_resamples: int, num_cases: int) -> Iterator[int]:
