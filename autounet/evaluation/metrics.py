@@ -131,7 +131,7 @@ def metric_names(asked: Sequence[str] | None, families: Iterable[Family] = OF_CL
 
 def _unknown(word: str, known: list[str], families: Iterable[Family]) -> str:
     choices = [*families, *known]
-    if word in METRICS or word in Family:
+    if word in METRICS or word in list(Family):
         way = "that of objects: add --instances" if OF_INSTANCES[-1] not in families else "none of objects"
         return f"'{word}' is a metric that cannot be measured here; it is {way}. There are {', '.join(choices)}."
     return f"unknown metric '{word}'.{nearest(word, choices)} There are {', '.join(choices)}."
