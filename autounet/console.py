@@ -23,7 +23,8 @@ from rich.table import Table
 from autounet.errors import DataError
 
 if TYPE_CHECKING:
-    from autounet.evaluation.summary import Summary
+    from autounet.evaluation.comparison import Comparison
+    from autounet.evaluation.summary import MetricMean, Summary
     from autounet.launch.cross_validation import CrossValidation
     from autounet.models.folder import ModelRecord
     from autounet.pipeline.models import ModelInfo
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 # A live line that changes faster cannot be read, and drawing it would cost time.
 _SECONDS_BETWEEN_STATUS = 0.5
+# More would not fit beside each other.
+_MAX_CLASS_COLUMNS = 5
 # More rows would push the first ones off the screen; the rest is counted.
 _MAX_PROBLEM_ROWS = 40
 
@@ -87,21 +90,73 @@ def scores_table(summary: Summary, title: str) -> Table:
     """Mean scores of every class, and of the foreground."""
     table = Table(title=title, title_justify="left")
     table.add_column("class")
-    partial = any(mean.num_not_annotated for mean in summary.class_means.values())
-    for name in ("Dice", "IoU", "cases", "empty", *(["not annotated"] if partial else []), "lowest Dice in"):
+    means = summary.class_means.values()
+    # Columns that would only hold zeros tell nothing.
+    counts = {
+        "missed": [mean.num_missed for mean in means],
+        "spurious": [mean.num_spurious for mean in means],
+        "not annotated": [mean.num_not_annotated for mean in means],
+    }
+    counts = {name: values for name, values in counts.items() if any(values)}
+    for name in ("Dice", "IoU", "cases", "empty", *counts, "lowest Dice in"):
         table.add_column(name, justify="right" if name != "lowest Dice in" else "left")
-    for name, mean in summary.class_means.items():
+    for index, (name, mean) in enumerate(summary.class_means.items()):
         table.add_row(
             escape(name),
             _number(mean.dice),
             _number(mean.iou),
             str(mean.num_scored),
             str(mean.num_empty),
-            *([str(mean.num_not_annotated)] if partial else []),
+            *(str(values[index]) for values in counts.values()),
             escape(mean.worst_case or "-"),
         )
     table.add_section()
     table.add_row("foreground", _number(summary.foreground_dice), _number(summary.foreground_iou))
+    return table
+
+
+def metrics_table(summary: Summary) -> Table:
+    """Mean and interval of every metric that was measured, for each of a few classes, or for all together."""
+    from autounet.evaluation.metrics import METRICS
+
+    classes = {name: mean.metrics for name, mean in summary.class_means.items()}
+    if not 0 < len(classes) <= _MAX_CLASS_COLUMNS:
+        classes = {"mean of all classes": summary.foreground}
+    table = Table(title="Mean and 95 % interval", title_justify="left")
+    table.add_column("metric")
+    for name in classes:
+        table.add_column(escape(name), justify="right")
+    for metric in summary.foreground:
+        table.add_row(METRICS[metric].title, *(_figures(of_class[metric], summary) for of_class in classes.values()))
+    return table
+
+
+def _figures(figures: MetricMean, summary: Summary) -> str:
+    """Mean and interval, and how many cases have none."""
+    interval = "" if figures.low is None else f", {_number(figures.low)} to {_number(figures.high)}"
+    lacking = summary.num_cases - figures.num_cases
+    return f"{_number(figures.mean)}{interval}{f' ({lacking} cases without)' if lacking else ''}"
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Both means, their difference, and which is better."""
+    from autounet.evaluation.metrics import METRICS
+
+    table = Table(title=f"{comparison.num_cases} cases in both", title_justify="left")
+    for name in ("metric", "class", "A", "B", "B - A", "95 % interval", "p", "better"):
+        table.add_column(name, justify="left" if name in ("metric", "class", "better") else "right")
+    for row in comparison.rows:
+        difference = row.difference
+        table.add_row(
+            METRICS[row.metric].title,
+            escape(row.class_name),
+            _number(row.first),
+            _number(row.second),
+            f"{difference.difference:+.4f}" if difference else "-",
+            f"{difference.low:+.4f} to {difference.high:+.4f}" if difference else "-",
+            "-" if row.p_adjusted is None else f"{row.p_adjusted:.2g}",
+            {"first": "A", "second": "B", "no difference shown": "-"}.get(row.better, row.better),
+        )
     return table
 
 

@@ -21,6 +21,8 @@ _LIST_OPTIONS = {
     "train": {"--logger"},
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
     "ensemble": {"-i", "--input"},
+    "evaluate": {"--metrics"},
+    "compare": {"--metrics"},
     "import_nnunet": {"-f", "--fold"},
     "dataset create": {"--channel", "--label"},
 }

@@ -191,7 +191,7 @@ def sign_flip_p_values(
     # Sums of the same numbers in another order differ in the last digits.
     reached = np.abs(differences.sum(axis=0)) - 1e-12 * np.abs(differences).sum(axis=0)
     if num_cases <= _MAX_CASES_ENUMERATED:
-        signs = 1 - 2 * (np.arange(2**num_cases)[:, None] >> np.arange(num_cases) & 1)
+        signs = 1 - 2.0 * (np.arange(2**num_cases)[:, None] >> np.arange(num_cases) & 1)
         return np.asarray((np.abs(signs @ differences) >= reached).mean(axis=0))
     generator = np.random.default_rng(seed)
     num_reached = np.zeros(differences.shape[1])

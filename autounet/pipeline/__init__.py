@@ -4,7 +4,7 @@ plan_and_preprocess -> train -> predict -> evaluate
 """
 
 from autounet.pipeline.checking import check
-from autounet.pipeline.evaluation import evaluate
+from autounet.pipeline.evaluation import compare, evaluate
 from autounet.pipeline.models import ModelInfo, import_nnunet, model_info, pack, self_test_model, unpack
 from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan, planned_seconds
 from autounet.pipeline.prediction import Predicted, ensemble, predict
@@ -20,6 +20,7 @@ __all__ = [
     "Previewed",
     "Trained",
     "check",
+    "compare",
     "ensemble",
     "evaluate",
     "existing_plan",
