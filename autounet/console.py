@@ -153,7 +153,7 @@ def comparison_table(comparison: Comparison) -> Table:
             _number(row.first),
             _number(row.second),
             f"{difference.difference:+.4f}" if difference else "-",
-            f"{difference.low:+.4f} to {difference.high:+.4f}" if difference else "-",
+            f"{difference.low:+.4f} {difference.high:+.4f}" if difference else "-",
             "-" if row.p_adjusted is None else f"{row.p_adjusted:.2g}",
             {"first": "A", "second": "B", "no difference shown": "-"}.get(row.better, row.better),
         )

@@ -171,12 +171,12 @@ def write_summary(summary: Summary, json_path: Path) -> Path:
     return csv_path
 
 
-def _by_class(summary: Summary) -> list[tuple[str, dict[str, MetricMean], dict[str, int]]]:
+def _by_class(summary: Summary) -> list[tuple[str, dict[str, MetricMean], dict[str, object]]]:
     """Name, metrics and counts of each class, and of all."""
     classes = [
         (name, mean.metrics, mean.model_dump(include=set(_COUNTS))) for name, mean in summary.class_means.items()
     ]
-    return [*classes, (ALL_CLASSES, summary.foreground, {})]
+    return [*classes, (ALL_CLASSES, summary.foreground, dict.fromkeys(_COUNTS, ""))]
 
 
 def _write_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], path: Path) -> None:
