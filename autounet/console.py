@@ -144,7 +144,8 @@ def comparison_table(comparison: Comparison) -> Table:
 
     table = Table(title=f"{comparison.num_cases} cases in both", title_justify="left")
     for name in ("metric", "class", "A", "B", "B - A", "95 % interval", "p", "better"):
-        table.add_column(name, justify="left" if name in ("metric", "class", "better") else "right")
+        left = name in ("metric", "class", "better")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name not in ("metric", "class"))
     for row in comparison.rows:
         difference = row.difference
         table.add_row(

@@ -119,7 +119,6 @@ def compare(
     reporter.say(conclusion(comparison))
     if output is not None:
         reporter.say(f"Every figure: {output}")
-    again = f" --reference {reference}" if reference else ""
-    reporter.say(
-        f"Next, other questions: autounet compare {first} {second}{again} --metrics overlap volume -o diff.json"
-    )
+        return
+    options = f"{f' --reference {reference}' if reference else ''}{' --instances' if instances else ''}"
+    reporter.say(f"Next, to keep every figure: autounet compare {first} {second}{options} -o comparison.json")

@@ -55,7 +55,7 @@ class Comparison(Record):
         schema_version: Of this record.
         num_cases: In both.
         left_out: Cases in one of them only.
-        rows: By metric, all classes first.
+        rows: By metric; where there are several classes, all of them together come first.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -181,17 +181,17 @@ def _table(metric: str, cases: Sequence[tuple[CaseScores, CaseScores]], classes:
 
 
 def _compare(table: _Table, classes: Sequence[str]) -> Iterator[Compared]:
-    """All classes together, then each."""
-    groups = [list(range(len(classes))), *([index] for index in range(len(classes)))]
+    """All classes together, unless there is but one, then each."""
+    each = [[index] for index in range(len(classes))]
+    together = [list(range(len(classes)))] if len(classes) > 1 else []
+    groups = [*together, *each]
     differences = paired_differences(table.second, table.first, groups)
-    adjusted = [
-        *(_holm([differences[0].p_value]) if differences[0] else [None]),
-        *_holm([difference.p_value if difference else None for difference in differences[1:]]),
-    ]
+    p_values = [difference.p_value if difference else None for difference in differences]
+    adjusted = [*p_values[: len(together)], *_holm(p_values[len(together) :])]
     known = np.isfinite(table.first), np.isfinite(table.second)
     both = known[0] & known[1]
     for name, columns, difference, p_adjusted in zip(
-        (ALL_CLASSES, *classes), groups, differences, adjusted, strict=True
+        [*([ALL_CLASSES] * len(together)), *classes], groups, differences, adjusted, strict=True
     ):
         means = [
             mean_of_known([mean_of_known(values[both[:, column], column].tolist()) for column in columns])

@@ -26,7 +26,7 @@ from autounet.progress import SILENT, Reporter
 Missing = Literal["error", "ignore"]
 
 # How many times as long as reading and counting a pair of files, the other metrics take.
-_EFFORT_OF_METRICS = 100
+_EFFORT_OF_METRICS = 30
 
 
 @dataclass(frozen=True)

@@ -65,24 +65,21 @@ def test_the_box_around_the_class_changes_nothing() -> None:
     wide = [np.pad(label, ((5, 20), (7, 0), (0, 9))) for label in (reference, prediction)]
     wide[0][-1, -1, -1] = wide[1][-1, 0, -1] = 9
     labels = LabelSchema(classes=(*ORGAN.classes, LabelClass(name="other", values=(9,))))
-    assert measure(*wide, labels=labels)["organ"] == pytest.approx(measure(reference, prediction)["organ"])
+    assert measure(wide[0], wide[1], labels)["organ"] == pytest.approx(measure(reference, prediction)["organ"])
     whole = surface_scores(reference > 0, prediction > 0, (1, 1, 1), 1)
     assert measure(reference, prediction)["organ"]["hd95_mm"] == whole.hd95_mm
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_an_image_of_one_slice_has_contours(axis: int) -> None:
-    shape, spacing = [8, 8], [2.0, 3.0]
-    shape.insert(axis, 1)
-    spacing.insert(axis, 50.0)
-    reference, prediction = block(shape=tuple(shape)), block(shape=tuple(shape), at=3)
-    found = measure(reference, prediction, spacing_mm=tuple(spacing))["organ"]
+@pytest.mark.parametrize(
+    ("axis", "shape", "spacing"), [(0, (1, 8, 8), (50, 2, 3)), (1, (8, 1, 8), (2, 50, 3)), (2, (8, 8, 1), (2, 3, 50))]
+)
+def test_an_image_of_one_slice_has_contours(axis: int, shape: tuple[int, int, int], spacing: Triple) -> None:
+    reference, prediction = block(shape=shape), block(shape=shape, at=3)
+    found = measure(reference, prediction, spacing_mm=spacing)["organ"]
     flat = surface_scores(reference.squeeze(axis) > 0, prediction.squeeze(axis) > 0, (2, 3), 1)
     assert (found["assd_mm"], found["hd95_mm"]) == (flat.assd_mm, flat.hd95_mm)
     # The thickness of the slice counts for the volume alone.
-    assert measure(reference, reference * 0, spacing_mm=tuple(spacing))["organ"]["volume_error_ml"] == pytest.approx(
-        -2.7
-    )
+    assert measure(reference, reference * 0, spacing_mm=spacing)["organ"]["volume_error_ml"] == pytest.approx(-2.7)
 
 
 def test_a_class_of_one_slice_in_a_volume_has_a_surface() -> None:
