@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -139,11 +140,11 @@ def _figures(figures: MetricMean, summary: Summary) -> str:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Both means, their difference, and which is better."""
+    """Both means, the interval of their difference, and which is better."""
     from autounet.evaluation.metrics import METRICS
 
-    table = Table(title=f"{comparison.num_cases} cases in both", title_justify="left")
-    for name in ("metric", "class", "A", "B", "B - A", "95 % interval", "p", "better"):
+    table = Table(title=f"{comparison.num_cases} cases in both", title_justify="left", box=SIMPLE)
+    for name in ("metric", "class", "A", "B", "B - A, 95 %", "p", "better"):
         left = name in ("metric", "class", "better")
         table.add_column(name, justify="left" if left else "right", no_wrap=name not in ("metric", "class"))
     for row in comparison.rows:
@@ -153,8 +154,7 @@ def comparison_table(comparison: Comparison) -> Table:
             escape(row.class_name),
             _number(row.first),
             _number(row.second),
-            f"{difference.difference:+.4f}" if difference else "-",
-            f"{difference.low:+.4f} {difference.high:+.4f}" if difference else "-",
+            f"{difference.low:+.4f} to {difference.high:+.4f}" if difference else "-",
             "-" if row.p_adjusted is None else f"{row.p_adjusted:.2g}",
             {"first": "A", "second": "B", "no difference shown": "-"}.get(row.better, row.better),
         )

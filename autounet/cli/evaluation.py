@@ -64,7 +64,7 @@ def evaluate(
         reporter=reporter,
     )
     if summary.left_out:
-        reporter.say(f"{len(summary.left_out)} files without a partner left out: {', '.join(summary.left_out)}")
+        reporter.say(f"Left out for want of a partner ({len(summary.left_out)}): {', '.join(summary.left_out)}")
     reporter.console.print(scores_table(summary, f"{summary.num_cases} cases"))
     reporter.console.print(metrics_table(summary))
     stem = path.with_suffix("")
@@ -111,7 +111,7 @@ def compare(
     )
     reporter.say(f"A is {first}\nB is {second}")
     if comparison.left_out:
-        reporter.say(f"{len(comparison.left_out)} cases of only one left out: {', '.join(comparison.left_out)}")
+        reporter.say(f"Left out, in one of them only ({len(comparison.left_out)}): {', '.join(comparison.left_out)}")
     reporter.console.print(comparison_table(comparison))
     for row in comparison.rows:
         if row.class_name == comparison.rows[0].class_name or row.better in ("first", "second"):
