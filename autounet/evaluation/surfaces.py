@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, spatial
+from scipy import ndimage
 
 from autounet.evaluation.surface_elements import element_areas, neighbour_codes
 
@@ -121,9 +121,11 @@ def _nearest_mm(points: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_], sp
     start = np.argwhere(points)
     if _VOXELS_A_POINT * (len(start) + np.count_nonzero(others)) > points.size:
         return np.asarray(ndimage.distance_transform_edt(~others, sampling=spacing_mm)[points])
+    from scipy.spatial import KDTree  # training, which measures no surfaces, need not wait for it
+
     end = np.argwhere(others)
     # A balanced tree splits at medians, of which a grid has many alike: noise then takes it minutes.
-    tree = spatial.KDTree(end * spacing_mm, balanced_tree=False, compact_nodes=False)
+    tree = KDTree(end * spacing_mm, balanced_tree=False, compact_nodes=False)
     _, nearest = tree.query(start * spacing_mm)
     # Steps of whole voxels, as in the distance transform: the same rounding, so the same side of a tolerance.
     return np.asarray(np.sqrt((((end[nearest] - start) * spacing_mm) ** 2).sum(axis=1)))
