@@ -35,7 +35,7 @@ T = TypeVar("T")
 # A live line that changes faster cannot be read, and drawing it would cost time.
 _SECONDS_BETWEEN_STATUS = 0.5
 # More would not fit beside each other.
-_MAX_CLASS_COLUMNS = 5
+_MAX_CLASS_COLUMNS = 3
 # More rows would push the first ones off the screen; the rest is counted.
 _MAX_PROBLEM_ROWS = 40
 
@@ -117,26 +117,31 @@ def scores_table(summary: Summary, title: str) -> Table:
 
 
 def metrics_table(summary: Summary) -> Table:
-    """Mean and interval of every metric that was measured, for each of a few classes, or for all together."""
+    """Every metric: mean and interval of all classes together, and the means of each of a few."""
     from autounet.evaluation.metrics import METRICS
 
     classes = {name: mean.metrics for name, mean in summary.class_means.items()}
-    if not 0 < len(classes) <= _MAX_CLASS_COLUMNS:
-        classes = {"mean of all classes": summary.foreground}
-    table = Table(title="Mean and 95 % interval", title_justify="left")
-    table.add_column("metric")
-    for name in classes:
-        table.add_column(escape(name), justify="right")
-    for metric in summary.foreground:
-        table.add_row(METRICS[metric].title, *(_figures(of_class[metric], summary) for of_class in classes.values()))
+    whole = "all classes" if len(classes) != 1 else next(iter(classes))
+    alone = classes if 1 < len(classes) <= _MAX_CLASS_COLUMNS else {}
+    table = Table(box=SIMPLE, caption_justify="left")
+    table.add_column("metric", no_wrap=True)
+    for name in (whole, "95 % interval"):
+        table.add_column(escape(name), justify="right", no_wrap=True)
+    for name in alone:
+        table.add_column(escape(name), justify="right", overflow="fold")
+    for metric, figures in summary.foreground.items():
+        interval = "-" if figures.low is None else f"{_number(figures.low)} to {_number(figures.high)}"
+        means = [_mean(of_class[metric], summary) for of_class in alone.values()]
+        table.add_row(METRICS[metric].title, _mean(figures, summary), interval, *means)
+    shown = [figures for of_class in (summary.foreground, *alone.values()) for figures in of_class.values()]
+    if any(figures.num_cases < summary.num_cases for figures in shown):
+        table.caption = "in brackets: how many cases have a value, where not all do"
     return table
 
 
-def _figures(figures: MetricMean, summary: Summary) -> str:
-    """Mean and interval, and how many cases have none."""
-    interval = "" if figures.low is None else f", {_number(figures.low)} to {_number(figures.high)}"
-    lacking = summary.num_cases - figures.num_cases
-    return f"{_number(figures.mean)}{interval}{f' ({lacking} cases without)' if lacking else ''}"
+def _mean(figures: MetricMean, summary: Summary) -> str:
+    few = figures.num_cases < summary.num_cases
+    return f"{_number(figures.mean)}{f' ({figures.num_cases})' if few else ''}"
 
 
 def comparison_table(comparison: Comparison) -> Table:
