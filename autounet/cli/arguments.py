@@ -22,6 +22,8 @@ _LIST_OPTIONS = {
     "find_best": {"-c", "--configuration", "-f", "--fold"},
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
     "ensemble": {"-i", "--input"},
+    "evaluate": {"--metrics"},
+    "compare": {"--metrics"},
     "import_nnunet": {"-f", "--fold"},
     "dataset create": {"--channel", "--label"},
 }
