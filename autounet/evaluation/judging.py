@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autounet.data.io import FileError, read_label
-from autounet.data.io.base import geometry_difference
 from autounet.errors import DataError, Problem
 from autounet.evaluation.disagreement import measure_disagreement
+from autounet.evaluation.pairs import Pair, read_pair
 from autounet.evaluation.suspicion import JudgedCase
 from autounet.labels import LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import Reporter
+
+_REMEDY = "the label changed since it was predicted: remove the prediction, and it is made anew"
 
 
 @dataclass(frozen=True)
@@ -61,21 +62,10 @@ def judge_cases(
 
 def _judge(case: LabelledCase) -> JudgedCase | Problem:
     """Compare one case; what is wrong with its files becomes a problem for the table."""
-    path = case.reference
-    try:
-        reference, geometry = read_label(path)
-        path = case.prediction
-        prediction, its_geometry = read_label(path)
-    except FileError as error:
-        return Problem(case.case, str(path), error.what, error.remedy)
-    remedy = "the label changed since it was predicted: remove the prediction, and it is made anew"
-    if reference.shape != prediction.shape:
-        what = f"shape {prediction.shape} (z, y, x), but the label has {reference.shape}"
-        return Problem(case.case, str(path), what, remedy)
-    z, y, x = reference.shape
-    difference = geometry_difference(geometry, its_geometry, (z, y, x))
-    if difference is not None:
-        return Problem(case.case, str(path), f"label and prediction do not lie at the same place: {difference}", remedy)
+    read = read_pair(Pair(case.case, case.reference, case.prediction), _REMEDY)
+    if isinstance(read, Problem):
+        return read
+    reference, prediction, geometry = read
     return JudgedCase(
         case=case.case,
         reference=str(case.reference),
