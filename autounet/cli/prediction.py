@@ -50,6 +50,9 @@ def predict(
         float | None,
         typer.Option(min=0.01, help="Memory that it may take.", show_default="the machine's"),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Predict nothing if a case is unlike the training data, and exit with 2.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
@@ -76,12 +79,18 @@ def predict(
         skip=skip,
         probabilities=probability_format if save_probabilities else None,
         max_ram_gib=max_ram_gib,
+        strict=strict,
         overwrite=overwrite,
         device=device,
         devices=devices.split(",") if devices else None,
         reporter=reporter,
     )
     reporter.say(f"{len(predicted.written)} masks written to {output}, {len(predicted.skipped)} were there")
+    if predicted.unlike:
+        reporter.say(
+            f"{len(predicted.unlike)} of {len(predicted.written)} cases are unlike the training data, so look at their "
+            f"masks; {output / 'predictions.json'} says why"
+        )
     reporter.say(f"Next, where references exist: autounet evaluate REFERENCES {output}")
 
 

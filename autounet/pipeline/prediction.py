@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,10 +14,12 @@ from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autounet.data.dataset import RawCase
     from autounet.inference.cases import Lane
     from autounet.inference.failures import Failure
     from autounet.inference.predictor import WindowOptions
     from autounet.inference.probabilities import ProbabilityFormat
+    from autounet.inference.unlike import Watch
     from autounet.plans import Plan
 
 AccumulateName = Literal["float32", "float16"]
@@ -30,11 +33,13 @@ class Predicted:
         models: Used, or the folders that were averaged.
         written: Cases predicted now.
         skipped: Cases that lay finished.
+        unlike: Cases predicted now that are unlike the training data.
     """
 
     models: tuple[Path, ...]
     written: tuple[str, ...]
     skipped: tuple[str, ...]
+    unlike: tuple[str, ...] = ()
 
 
 def predict(
@@ -52,6 +57,7 @@ def predict(
     skip: bool = True,
     probabilities: ProbabilityFormat | None = None,
     max_ram_gib: float | None = None,
+    strict: bool = False,
     overwrite: bool = False,
     device: str = "auto",
     devices: Sequence[str] | None = None,
@@ -73,6 +79,7 @@ def predict(
         skip: Compute tiles in which nothing varies once.
         probabilities: Write them too, in this format.
         max_ram_gib: Memory that it may take; by default what the machine has.
+        strict: Predict nothing if a case is unlike the training data.
         overwrite: Predict cases again whose mask is there.
         device: Where to predict.
         devices: Several, which share the cases; instead of `device`.
@@ -80,7 +87,8 @@ def predict(
 
     Raises:
         RequestError: The model or the images are not as they must be, or the folder cannot be written to.
-        DataError: Some cases cannot be read or do not fit the model; all others were predicted.
+        DataError: Some cases cannot be read or do not fit the model; all others were predicted. Or, with `strict`, some
+            are unlike the training data; then nothing was.
         WorkError: Some cases failed while they were predicted or written.
     """
     import torch
@@ -104,12 +112,59 @@ def predict(
         reporter.say(f"{folder[0]}: {_counted(len(member.networks), 'fold')}{told}")
     reporter.say(f"{_counted(len(waiting), 'case')} to predict, {len(done)} already in {output}")
     _describe(output, plan)
-    kept = {} if max_ram_gib is None else {"max_bytes": int(max_ram_gib * 2**30)}
-    failures = predict_cases(lanes, waiting, output, OutputOptions(probabilities, **kept), reporter)
+    limits = {} if max_ram_gib is None else {"max_bytes": int(max_ram_gib * 2**30)}
+    with _watching(models, folds, output, reporter) as watch:
+        if strict:
+            _require_alike(watch, waiting, images, reporter)
+        written = OutputOptions(probabilities, watch=watch, **limits)
+        failures = predict_cases(lanes, waiting, output, written, reporter)
     if failures:
-        written = [case for case in waiting if is_finished(output, case.name, plan.file_ending, probabilities)]
-        raise _error_of(failures, f"{images} ({len(written)} of {len(waiting)} cases were predicted)")
-    return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done))
+        predicted = [case for case in waiting if is_finished(output, case.name, plan.file_ending, probabilities)]
+        raise _error_of(failures, f"{images} ({len(predicted)} of {len(waiting)} cases were predicted)")
+    unlike = tuple(case.name for case in waiting if watch.found[case.name].unlike)
+    return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done), unlike)
+
+
+@contextmanager
+def _watching(
+    models: Sequence[tuple[Path, list[str] | None]], folds: Sequence[str] | None, output: Path, reporter: Reporter
+) -> Iterator[Watch]:
+    """What compares the cases with the training data of the first model; what it found is written, come what may."""
+    from autounet.inference.predictions import write_predictions
+    from autounet.inference.unlike import TrainingLooks, Watch
+    from autounet.models.folder import trained_folds
+
+    path, own_folds = models[0]
+    known = trained_folds(path)
+    looks = TrainingLooks.of(known[next(iter(folds or own_folds or known))])
+    if looks.is_coarse:
+        reporter.say(
+            f"{path} knows little of its training images (imported, or trained before they were measured), so only "
+            "voxel size, extent and the range of intensities are compared with them"
+        )
+    watch = Watch(looks)
+    try:
+        yield watch
+    finally:
+        write_predictions(output, [folder for folder, _ in models], watch.found, is_coarse=looks.is_coarse)
+
+
+def _require_alike(watch: Watch, cases: Sequence[RawCase], images: Path, reporter: Reporter) -> None:
+    """Refuse cases that are unlike the training data, before anything is predicted.
+
+    Raises:
+        DataError: There are some.
+    """
+    from autounet.inference.unlike import unlike_problems
+
+    problems = unlike_problems(watch, cases, reporter)
+    if problems:
+        count = len({problem.case for problem in problems})
+        raise DataError(
+            f"{images} ({count} of {len(cases)} cases are unlike the training data, so nothing was predicted; without "
+            "--strict all are)",
+            problems,
+        )
 
 
 def ensemble(
