@@ -20,6 +20,7 @@ _LIST_OPTIONS = {
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
     "train": {"--logger"},
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
+    "instances": {"--class"},
     "ensemble": {"-i", "--input"},
     "import_nnunet": {"-f", "--fold"},
     "dataset create": {"--channel", "--label"},
