@@ -171,12 +171,9 @@ def _by_borders(inside: Mask, whole: Mask) -> Array:
     """Objects `(Z, Y, X)` of what is inside the borders, grown over these."""
     from skimage.segmentation import watershed
 
-    markers, count = ndimage.label(inside)
-    # Objects so small that all of them is border.
-    parts, _ = ndimage.label(whole)
-    has_inside = np.unique(parts[inside])
-    lost = whole & ~np.isin(parts, has_inside)
-    markers[lost] = parts[lost] + count
+    markers, _ = ndimage.label(inside)
+    # Objects so small that all of them is border get a marker too.
+    markers = _in_every_part(markers, whole)
     return np.asarray(watershed(ndimage.distance_transform_edt(markers == 0), markers, mask=whole))
 
 
@@ -191,8 +188,18 @@ def _by_width(whole: Mask, spacing_mm: Sequence[float]) -> Array:
     # Of logarithms, a difference is a ratio: what stands out does not depend on the size of the objects.
     width = np.log(np.maximum(ndimage.gaussian_filter(distance, axes), 1e-6 * min(spacing_mm)))
     width[~whole] = width.min()
-    peaks, _ = ndimage.label(h_maxima(width, -math.log(_NECK)), np.ones((3, 3, 3)))
-    return np.asarray(watershed(-width, peaks, mask=whole))
+    faces = ndimage.generate_binary_structure(3, 1)
+    peaks, _ = ndimage.label(h_maxima(width, -math.log(_NECK), faces))
+    return np.asarray(watershed(-width, _in_every_part(peaks, whole), mask=whole))
+
+
+def _in_every_part(markers: Array, whole: Mask) -> Array:
+    """Markers with another one for every connected part of the class `(Z, Y, X)` that holds none."""
+    parts, count = ndimage.label(whole)
+    has_marker = np.zeros(count + 1, dtype=bool)
+    has_marker[parts[markers > 0]] = True
+    lost = whole & ~has_marker[parts]
+    return np.where(lost, parts + markers.max(), markers)
 
 
 def _renumbered(found: Array, min_voxels: int, first: int) -> npt.NDArray[np.uint32]:
@@ -211,19 +218,21 @@ def _measured(array: InstanceMap, class_name: str, geometry: Geometry, first: in
     is_2d = geometry.num_spatial_dims == 2
     voxel_mm = math.prod(geometry.spacing_mm[1:] if is_2d else geometry.spacing_mm)
     axes = (1, 2) if array.shape[0] == 1 else (0, 1, 2)
-    measured = []
-    for number, box in enumerate(ndimage.find_objects(array.astype(np.int64))[first:], start=first + 1):
-        places = np.nonzero(array[box] == number)
-        count = len(places[0])
-        z, y, x = (float(place.mean()) + part.start for place, part in zip(places, box, strict=True))
-        measured.append(
-            FoundObject(
-                number=number,
-                class_name=class_name,
-                num_voxels=count,
-                size_mm=count * voxel_mm if geometry.tells_spacing else None,
-                centroid=(z, y, x),
-                touches_edge=any(box[axis].start == 0 or box[axis].stop == array.shape[axis] for axis in axes),
-            )
+    at_edge: set[int] = set()
+    for axis in axes:
+        at_edge.update(np.unique(np.take(array, (0, -1), axis=axis)).tolist())
+    places = np.nonzero(array > first)
+    order = array[places].astype(np.int64) - first - 1
+    counts = np.bincount(order)
+    sums = [np.bincount(order, weights=place) for place in places]
+    return [
+        FoundObject(
+            number=first + 1 + index,
+            class_name=class_name,
+            num_voxels=int(count),
+            size_mm=float(count * voxel_mm) if geometry.tells_spacing else None,
+            centroid=(float(sums[0][index] / count), float(sums[1][index] / count), float(sums[2][index] / count)),
+            touches_edge=first + 1 + index in at_edge,
         )
-    return measured
+        for index, count in enumerate(counts)
+    ]
