@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from autounet.errors import DataError, Problem, RequestError, WorkError
+from autounet.pipeline.watching import require_alike, watching
 from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
-    from autounet.data.dataset import RawCase
     from autounet.inference.cases import Lane
     from autounet.inference.failures import Failure
     from autounet.inference.predictor import WindowOptions
     from autounet.inference.probabilities import ProbabilityFormat
-    from autounet.inference.unlike import Watch
     from autounet.plans import Plan
 
 AccumulateName = Literal["float32", "float16"]
@@ -113,9 +111,9 @@ def predict(
     reporter.say(f"{_counted(len(waiting), 'case')} to predict, {len(done)} already in {output}")
     _describe(output, plan)
     limits = {} if max_ram_gib is None else {"max_bytes": int(max_ram_gib * 2**30)}
-    with _watching(models, folds, output, reporter) as watch:
+    with watching(models, folds, output, reporter) as watch:
         if strict:
-            _require_alike(watch, waiting, images, reporter)
+            require_alike(watch, waiting, images, reporter)
         written = OutputOptions(probabilities, watch=watch, **limits)
         failures = predict_cases(lanes, waiting, output, written, reporter)
     if failures:
@@ -123,48 +121,6 @@ def predict(
         raise _error_of(failures, f"{images} ({len(predicted)} of {len(waiting)} cases were predicted)")
     unlike = tuple(case.name for case in waiting if watch.found[case.name].unlike)
     return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done), unlike)
-
-
-@contextmanager
-def _watching(
-    models: Sequence[tuple[Path, list[str] | None]], folds: Sequence[str] | None, output: Path, reporter: Reporter
-) -> Iterator[Watch]:
-    """What compares the cases with the training data of the first model; what it found is written, come what may."""
-    from autounet.inference.predictions import write_predictions
-    from autounet.inference.unlike import TrainingLooks, Watch
-    from autounet.models.folder import trained_folds
-
-    path, own_folds = models[0]
-    known = trained_folds(path)
-    looks = TrainingLooks.of(known[next(iter(folds or own_folds or known))])
-    if looks.is_coarse:
-        reporter.say(
-            f"{path} knows little of its training images (imported, or trained before they were measured), so only "
-            "voxel size, extent and the range of intensities are compared with them"
-        )
-    watch = Watch(looks)
-    try:
-        yield watch
-    finally:
-        write_predictions(output, [folder for folder, _ in models], watch.found, is_coarse=looks.is_coarse)
-
-
-def _require_alike(watch: Watch, cases: Sequence[RawCase], images: Path, reporter: Reporter) -> None:
-    """Refuse cases that are unlike the training data, before anything is predicted.
-
-    Raises:
-        DataError: There are some.
-    """
-    from autounet.inference.unlike import unlike_problems
-
-    problems = unlike_problems(watch, cases, reporter)
-    if problems:
-        count = len({problem.case for problem in problems})
-        raise DataError(
-            f"{images} ({count} of {len(cases)} cases are unlike the training data, so nothing was predicted; without "
-            "--strict all are)",
-            problems,
-        )
 
 
 def ensemble(

@@ -3,8 +3,8 @@
     python tests/benchmarks/instances.py DATASET_FOLDER
 
 DATASET_FOLDER holds `labelsTr` and, under the same names, `instancesTr` with the true objects. Compares three ways:
-with the border class, without it (borders count as inside) cut where narrow, and connected parts alone. Prints a table in
-Markdown.
+with the border class, without it (borders count as inside) cut where narrow, and connected parts alone. Prints a table
+in Markdown.
 """
 
 from __future__ import annotations

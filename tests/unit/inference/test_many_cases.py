@@ -219,7 +219,7 @@ def test_a_result_that_cannot_be_written_does_not_stop_the_others(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.exit_code == 1
     written = sorted(path.name for path in (tmp_path / "masks").iterdir())
-    assert written == ["a.nii", "ccc.nii", "dataset.json"]
+    assert written == ["a.nii", "ccc.nii", "dataset.json", "predictions.json"]
     assert predict(tmp_path / "masks", overlap=0, mirror=False).written == ("bb",)
 
 
