@@ -28,6 +28,7 @@ from autounet.progress import SILENT, Reporter
 from autounet.records import write_text_atomically
 
 OBJECTS, COUNTS = "objects.csv", "counts.csv"
+_MAX_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def _separate_file(
         label, geometry = read_label(path)
         unknown = sorted(set(np.unique(label).tolist()) - {BACKGROUND, *labels.declared_values})
         if unknown:
-            what = f"holds the values {unknown}, which dataset.json does not declare"
+            more = f" and {len(unknown) - _MAX_TOLD} more" if len(unknown) > _MAX_TOLD else ""
+            what = f"holds the values {unknown[:_MAX_TOLD]}{more}, which dataset.json does not declare"
             remedy = "give label maps of this dataset, not maps of objects, or declare the values"
             return CountedImage(name, problem=Problem(name, path.name, what, remedy))
         found = separate(label, geometry, classes, options)
