@@ -22,6 +22,7 @@ from autounet.inference.instances import (
     object_classes,
     separate,
 )
+from autounet.inference.probabilities import SUFFIX
 from autounet.labels import BACKGROUND, LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
@@ -76,7 +77,11 @@ def separate_folder(
     if masks.resolve() == output.resolve():
         raise RequestError(f"{output} holds the masks, which the maps of objects would replace. Name another with -o.")
     ending = label_ending(description.file_ending)
-    paths = sorted(path for path in masks.glob(f"*{ending}") if not path.name.startswith("."))
+    paths = sorted(
+        path
+        for path in masks.glob(f"*{ending}")
+        if not path.name.startswith(".") and not path.name.endswith(f"{SUFFIX}{ending}")
+    )
     if not paths:
         raise RequestError(f"{masks} holds no label map that ends in {ending}, as its dataset.json has it")
     options = options or InstanceOptions()

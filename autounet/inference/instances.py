@@ -113,7 +113,8 @@ def object_classes(labels: LabelSchema, wanted: Sequence[str] = ()) -> tuple[Obj
     names = [entry.name for entry in labels.classes if entry.name not in borders.values()]
     for name in wanted:
         if name not in names:
-            raise RequestError(f"there is no class '{name}' of objects.{nearest(name, names)} There are {', '.join(names)}.")
+            known = ", ".join(names)
+            raise RequestError(f"there is no class '{name}' of objects.{nearest(name, names)} There are: {known}.")
     values = {entry.name: entry.values for entry in labels.classes}
     chosen = tuple(
         ObjectClass(name, values[name], values[borders[name]] if name in borders else ())

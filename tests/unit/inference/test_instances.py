@@ -151,6 +151,7 @@ def masks(tmp_path: Path) -> Path:
 
 def test_a_folder_gets_maps_and_tables(masks: Path, tmp_path: Path) -> None:
     output = tmp_path / "objects"
+    (masks / "two_probabilities.png").write_bytes(b"not a mask")
     separate_folder(masks, output)
     with Pillow.open(output / "two.png") as image:
         assert image.mode.startswith("I;16")
