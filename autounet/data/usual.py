@@ -144,6 +144,11 @@ class UsualImages(Record):
         )
 
 
+def keeps_gain(normalization: NormalizationName) -> bool:
+    """Whether intensities come to the network in a unit that all images share."""
+    return normalization in _ABSOLUTE
+
+
 def intensity_values(figures: ChannelFigures, normalization: NormalizationName, unit: float) -> list[float]:
     """The figures by which a channel is compared.
 
@@ -157,7 +162,7 @@ def intensity_values(figures: ChannelFigures, normalization: NormalizationName, 
         unit: Usual distance of the outer percentiles; only used for the first kind.
     """
     values = np.asarray(figures.percentiles)
-    if normalization in _ABSOLUTE:
+    if keeps_gain(normalization):
         return [float(value) for value in values / unit]
     std = figures.std or 1.0
     return [*(float(value) for value in (values - figures.mean) / std), float(np.arcsinh(figures.mean / std))]
@@ -175,7 +180,7 @@ def intensity_unit(usual: ChannelFigures) -> float:
 
 def _intensity_aspect(cases: Sequence[ChannelFigures], normalization: NormalizationName) -> Aspect:
     unit = intensity_unit(_median_figures(cases))
-    floor = _ABSOLUTE_FLOOR if normalization in _ABSOLUTE else _RELATIVE_FLOOR
+    floor = _ABSOLUTE_FLOOR if keeps_gain(normalization) else _RELATIVE_FLOOR
     return Aspect.of(np.array([intensity_values(case, normalization, unit) for case in cases]), floor)
 
 

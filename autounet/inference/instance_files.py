@@ -138,7 +138,7 @@ def _objects_table(images: Sequence[CountedImage]) -> str:
             entry.number,
             entry.class_name,
             entry.num_voxels,
-            "" if entry.size_mm is None else f"{entry.size_mm:.6g}",
+            "" if entry.size is None else f"{entry.size:.6g}",
             image.unit,
             *(f"{place:.2f}" for place in entry.centroid),
             "yes" if entry.touches_edge else "no",

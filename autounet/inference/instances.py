@@ -73,7 +73,7 @@ class FoundObject:
         number: Its value in the map.
         class_name: Its class.
         num_voxels: Its size.
-        size_mm: In mm3, of a 2D image in mm2; `None` where the file tells no voxel size.
+        size: In mm3, of a 2D image in mm2; `None` where the file tells no voxel size.
         centroid: Mean voxel index `(z, y, x)`.
         touches_edge: Whether it reaches the edge of the image, so that some of it may be missing.
     """
@@ -81,7 +81,7 @@ class FoundObject:
     number: int
     class_name: str
     num_voxels: int
-    size_mm: float | None
+    size: float | None
     centroid: tuple[float, float, float]
     touches_edge: bool
 
@@ -125,7 +125,7 @@ def object_classes(labels: LabelSchema, wanted: Sequence[str] = ()) -> tuple[Obj
     if len(set(taken)) < len(taken):
         raise RequestError(
             f"the classes {', '.join(entry.name for entry in chosen)} overlap, so one map cannot hold the objects of "
-            "all. Choose those that do not: --class NAME"
+            "all. Choose those that do not: autounet instances --class NAME"
         )
     return chosen
 
@@ -231,7 +231,7 @@ def _measured(array: InstanceMap, class_name: str, geometry: Geometry, first: in
             number=first + 1 + index,
             class_name=class_name,
             num_voxels=int(count),
-            size_mm=float(count * voxel_mm) if geometry.tells_spacing else None,
+            size=float(count * voxel_mm) if geometry.tells_spacing else None,
             centroid=(float(sums[0][index] / count), float(sums[1][index] / count), float(sums[2][index] / count)),
             touches_edge=first + 1 + index in at_edge,
         )

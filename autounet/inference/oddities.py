@@ -9,7 +9,16 @@ from typing import Literal
 import numpy as np
 
 from autounet.data.appearance import Appearance, ChannelFigures
-from autounet.data.usual import Array, Aspect, Figures, UsualImages, intensity_unit, intensity_values, texture_values
+from autounet.data.usual import (
+    Array,
+    Aspect,
+    Figures,
+    UsualImages,
+    intensity_unit,
+    intensity_values,
+    keeps_gain,
+    texture_values,
+)
 from autounet.plans import ChannelPlan, IntensityStatistics
 from autounet.records import Record
 
@@ -136,8 +145,8 @@ def foreground_oddity(found: ChannelFigures, channel: ChannelPlan) -> Oddity:
     low, high = usual.percentile_00_5, usual.percentile_99_5
     training = f"{low:.3g} to {high:.3g} in the foreground"
     form = _normalised_form(found, usual.mean, usual.std, high - low)
-    keeps_gain = channel.normalization not in ("zscore", "rescale_to_0_1")
-    score = _LEAST_OVERLAP / max(_overlap(found, usual), 1e-3) if keeps_gain else 0.0
+    has_unit = keeps_gain(channel.normalization)
+    score = _LEAST_OVERLAP / max(_overlap(found, usual), 1e-3) if has_unit else 0.0
     if form is not None and (score >= 1 or form.startswith("z-scored")):
         return _normalised(max(score, _NEVER_SEEN), channel.name, found, form, training)
     return Oddity(

@@ -5,8 +5,8 @@ plan_and_preprocess -> train -> predict -> evaluate
 
 from autounet.pipeline.checking import check
 from autounet.pipeline.evaluation import evaluate
-from autounet.pipeline.instances import instances
 from autounet.pipeline.models import ModelInfo, import_nnunet, model_info, pack, self_test_model, unpack
+from autounet.pipeline.objects import instances
 from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan, planned_seconds
 from autounet.pipeline.prediction import Predicted, ensemble, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess

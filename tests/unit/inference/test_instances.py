@@ -61,11 +61,11 @@ def test_size_and_centre_are_those_counted_by_hand() -> None:
     label = np.zeros((5, 6, 7), np.uint8)
     label[1:3, 2:4, 3:6] = 1
     (found,) = separate(label, Geometry.from_spacing((2, 0.5, 0.5)), [CELL]).objects
-    assert (found.num_voxels, found.size_mm, found.centroid) == (12, 6.0, (1.5, 2.5, 4.0))
+    assert (found.num_voxels, found.size, found.centroid) == (12, 6.0, (1.5, 2.5, 4.0))
     flat = separate(label[1:2], Geometry.from_spacing((1, 0.5, 0.5), 2), [CELL]).objects[0]
-    assert flat.size_mm == 6 * 0.25
+    assert flat.size == 6 * 0.25
     unknown = Geometry.from_spacing((1, 1, 1), 2, tells_spacing=False)
-    assert separate(label[1:2], unknown, [CELL]).objects[0].size_mm is None
+    assert separate(label[1:2], unknown, [CELL]).objects[0].size is None
 
 
 @pytest.mark.parametrize("radius", [6.0, 9.0])
