@@ -19,6 +19,7 @@ _LIST_OPTIONS = {
     "plan": {"-c", "--configuration", "--patch", "--spacing"},
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
     "train": {"--logger"},
+    "find_best": {"-c", "--configuration", "-f", "--fold"},
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
     "instances": {"--class"},
     "ensemble": {"-i", "--input"},

@@ -27,7 +27,10 @@ def predict(
     configuration: Annotated[
         list[str] | None,
         typer.Option(
-            "-c", "--configuration", help="Which of its models; several are averaged.", show_default="the only one"
+            "-c",
+            "--configuration",
+            help="Which of its models; several are averaged.",
+            show_default="what find_best chose, or the only one",
         ),
     ] = None,
     folds: Annotated[
@@ -61,6 +64,9 @@ def predict(
         bool, typer.Option("--instances", help="Number and count the objects too, into OUTPUT/instances.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
+    postprocess: Annotated[
+        bool, typer.Option(help="With what find_best chose: use its thresholds and components rule too.")
+    ] = True,
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None,
@@ -88,6 +94,7 @@ def predict(
         max_ram_gib=max_ram_gib,
         strict=strict,
         overwrite=overwrite,
+        postprocess=postprocess,
         device=device,
         devices=devices.split(",") if devices else None,
         reporter=reporter,

@@ -4,6 +4,7 @@ plan_and_preprocess -> train -> predict -> evaluate
 """
 
 from autounet.pipeline.checking import check
+from autounet.pipeline.choosing import Found, Postprocessed, find_best, postprocess
 from autounet.pipeline.evaluation import evaluate
 from autounet.pipeline.models import ModelInfo, import_nnunet, model_info, pack, self_test_model, unpack
 from autounet.pipeline.objects import instances
@@ -14,8 +15,10 @@ from autounet.pipeline.previewing import Previewed, preview
 from autounet.pipeline.training import Trained, folds_to_train, train
 
 __all__ = [
+    "Found",
     "ModelInfo",
     "Planned",
+    "Postprocessed",
     "Predicted",
     "Preprocessed",
     "Previewed",
@@ -24,6 +27,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "existing_plan",
+    "find_best",
     "folds_to_train",
     "import_nnunet",
     "import_plan",
@@ -33,6 +37,7 @@ __all__ = [
     "plan",
     "plan_and_preprocess",
     "planned_seconds",
+    "postprocess",
     "predict",
     "preprocess",
     "preview",

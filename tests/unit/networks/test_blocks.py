@@ -30,7 +30,7 @@ def test_a_bias_that_the_norm_takes_away_is_kept_but_not_trained() -> None:
     bias, before = block.get_parameter("conv.bias"), block(x)
     assert not bias.requires_grad and "conv.bias" in block.state_dict()
     with torch.no_grad():
-        bias += torch.arange(4.0)
+        bias.add_(torch.arange(4.0))
     torch.testing.assert_close(block(x), before)
 
 
