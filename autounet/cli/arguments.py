@@ -23,6 +23,8 @@ _LIST_OPTIONS = {
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
     "instances": {"--class"},
     "ensemble": {"-i", "--input"},
+    "evaluate": {"--metrics"},
+    "compare": {"--metrics"},
     "import_nnunet": {"-f", "--fold"},
     "dataset create": {"--channel", "--label"},
 }

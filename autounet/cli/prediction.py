@@ -1,4 +1,4 @@
-"""Verbs after training: predict, instances, ensemble and evaluate."""
+"""Verbs after training: predict, instances and ensemble."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from autounet.cli.app import app
-from autounet.cli.common import DeviceOption, JobsOption, WorkspaceOption
+from autounet.cli.common import DeviceOption, WorkspaceOption
 from autounet.cli.common import chosen_workspace as _workspace
 from autounet.cli.common import console_reporter as _reporter
 
@@ -156,22 +156,3 @@ def ensemble(
         folders, output, save_probabilities=save_probabilities, overwrite=overwrite, reporter=reporter
     )
     reporter.say(f"{len(done.written)} masks written to {output}, {len(done.skipped)} were there")
-
-
-@app.command("evaluate")
-def evaluate(
-    reference: Annotated[Path, typer.Argument(help="Folder of reference label files.")],
-    prediction: Annotated[Path, typer.Argument(help="Folder of predicted label files of the same names.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="JSON file.", show_default="PREDICTION/scores.json")
-    ] = None,
-    jobs: JobsOption = None,
-) -> None:
-    """Score predictions against references, per case and per class."""
-    from autounet import pipeline
-    from autounet.console import scores_table
-
-    reporter = _reporter()
-    summary, path = pipeline.evaluate(reference, prediction, output=output, jobs=jobs, reporter=reporter)
-    reporter.console.print(scores_table(summary, f"{summary.num_cases} cases"))
-    reporter.say(f"Every case and class: {path} and {path.with_suffix('.csv')}")

@@ -5,7 +5,7 @@ plan_and_preprocess -> train -> predict -> evaluate
 
 from autounet.pipeline.checking import check
 from autounet.pipeline.choosing import Found, Postprocessed, find_best, postprocess
-from autounet.pipeline.evaluation import evaluate
+from autounet.pipeline.evaluation import compare, evaluate
 from autounet.pipeline.models import ModelInfo, import_nnunet, model_info, pack, self_test_model, unpack
 from autounet.pipeline.objects import instances
 from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan, planned_seconds
@@ -24,6 +24,7 @@ __all__ = [
     "Previewed",
     "Trained",
     "check",
+    "compare",
     "ensemble",
     "evaluate",
     "existing_plan",

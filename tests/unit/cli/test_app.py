@@ -31,6 +31,7 @@ PLANNING = {
     "--jobs",
     "--workspace",
 }
+SCORING = {"--metrics", "--tolerance-mm", "--lesion-iou", "--instances", "--missing", "--jobs"}
 # Adding to it is a decision; removing from it breaks users' scripts.
 SURFACE = {
     "dataset create": {
@@ -50,7 +51,8 @@ SURFACE = {
     "dataset convert_msd": {"--name", "--id", "--copy", "--dry-run", "--skip-unmatched", "--workspace"},
     "check": {"--dataset", "--fix", "--output", "--suspected", "--jobs", "--workspace"},
     "demo": {"--folder", "--max-time"},
-    "evaluate": {"--output", "--jobs"},
+    "evaluate": {"--output", *SCORING},
+    "compare": {"--reference", "--output", *SCORING},
     "plan": {"--explain", *PLANNING},
     "plan_and_preprocess": {"--dataset", *PLANNING},
     "preprocess": {"--configuration", "--planner", "--jobs", "--workspace"},
