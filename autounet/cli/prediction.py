@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from autounet.cli.app import app
-from autounet.cli.common import DeviceOption, WorkspaceOption
+from autounet.cli.common import DeviceOption, JobsOption, WorkspaceOption
 from autounet.cli.common import chosen_workspace as _workspace
 from autounet.cli.common import console_reporter as _reporter
 
