@@ -21,6 +21,7 @@ _LIST_OPTIONS = {
     "train": {"--logger"},
     "find_best": {"-c", "--configuration", "-f", "--fold"},
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
+    "instances": {"--class"},
     "ensemble": {"-i", "--input"},
     "evaluate": {"--metrics"},
     "compare": {"--metrics"},

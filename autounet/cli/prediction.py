@@ -1,16 +1,20 @@
-"""Verbs after training: predict and ensemble."""
+"""Verbs after training: predict, instances and ensemble."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from autounet.cli.app import app
-from autounet.cli.common import DeviceOption, WorkspaceOption
+from autounet.cli.common import DeviceOption, JobsOption, WorkspaceOption
 from autounet.cli.common import chosen_workspace as _workspace
 from autounet.cli.common import console_reporter as _reporter
+
+if TYPE_CHECKING:
+    from autounet.inference.instance_files import CountedImage
 
 
 @app.command("predict")
@@ -53,6 +57,12 @@ def predict(
         float | None,
         typer.Option(min=0.01, help="Memory that it may take.", show_default="the machine's"),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Predict nothing if a case is unlike the training data, and exit with 2.")
+    ] = False,
+    with_instances: Annotated[
+        bool, typer.Option("--instances", help="Number and count the objects too, into OUTPUT/instances.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
     postprocess: Annotated[
         bool, typer.Option(help="With what find_best chose: use its thresholds and components rule too.")
@@ -82,6 +92,7 @@ def predict(
         skip=skip,
         probabilities=probability_format if save_probabilities else None,
         max_ram_gib=max_ram_gib,
+        strict=strict,
         overwrite=overwrite,
         postprocess=postprocess,
         device=device,
@@ -89,7 +100,42 @@ def predict(
         reporter=reporter,
     )
     reporter.say(f"{len(predicted.written)} masks written to {output}, {len(predicted.skipped)} were there")
+    if predicted.unlike:
+        reporter.say(
+            f"{len(predicted.unlike)} of {len(predicted.written)} cases are unlike the training data, so look at their "
+            f"masks; {output / 'predictions.json'} says why"
+        )
+    if with_instances:
+        _tell_instances(pipeline.instances(output, output / "instances", reporter=reporter), output / "instances")
     reporter.say(f"Next, where references exist: autounet evaluate REFERENCES {output}")
+
+
+@app.command("instances")
+def instances(
+    masks: Annotated[Path, typer.Option("-i", "--input", help="Folder of masks, with a dataset.json there or above.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the maps of objects and the tables.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class of objects; several may follow.", show_default="all"),
+    ] = None,
+    split: Annotated[
+        bool, typer.Option(help="Cut what touches where it is narrow, in classes without a border class.")
+    ] = True,
+    min_size: Annotated[int, typer.Option("--min-size", min=1, help="Leave out objects of fewer voxels.")] = 1,
+    jobs: JobsOption = None,
+) -> None:
+    """Number, measure and count the objects of masks."""
+    from autounet import pipeline
+
+    counted = pipeline.instances(
+        masks, output, classes=classes or (), split=split, min_voxels=min_size, jobs=jobs, reporter=_reporter()
+    )
+    _tell_instances(counted, output)
+
+
+def _tell_instances(counted: Sequence[CountedImage], output: Path) -> None:
+    num_objects = sum(len(image.objects) for image in counted)
+    _reporter().say(f"{num_objects} objects in {len(counted)} images: {output}/counts.csv and objects.csv")
 
 
 @app.command("ensemble")

@@ -35,6 +35,7 @@ from autounet.inference.probabilities import (
     probability_path,
     probability_sink,
 )
+from autounet.inference.unlike import Watch
 from autounet.parallel import available_cpus, available_memory_bytes
 from autounet.preprocessing.case import PreparedCase
 from autounet.progress import SILENT, Reporter
@@ -53,11 +54,13 @@ class OutputOptions:
     Attributes:
         probabilities: Write them too, in this format.
         max_bytes: Memory that prediction may take on the host.
+        watch: Compares every case with the training data; what is unlike is told.
         finish: Thresholds, and what is done to a label map before it is written.
     """
 
     probabilities: ProbabilityFormat | None = None
     max_bytes: int = field(default_factory=available_memory_bytes)
+    watch: Watch | None = None
     finish: Finish = field(default_factory=Finish)
 
 
@@ -232,6 +235,8 @@ class _Run:
     def _read(self, lane: Lane, case: RawCase) -> _Ready:
         plan = lane[0].plan
         image = read_image(case.images, len(plan.channels))
+        if self._options.watch is not None and (unlike := self._options.watch.look(case.name, image)):
+            self._told.put(unlike)
         prepared = tuple(model.prepare_image(image) for model in lane)
         shapes = [entry.properties.shape for entry in prepared]
         first_shapes = [model.first_shape(entry.properties) for model, entry in zip(lane, prepared, strict=True)]
