@@ -10,15 +10,12 @@ from typing import Literal
 import numpy as np
 
 from autounet.data.description import DatasetDescription
-from autounet.data.io import FileError, read_label
-from autounet.data.io.base import geometry_difference
 from autounet.errors import DataError, Problem, RequestError
 from autounet.evaluation.case import OBJECTS, class_metrics, object_metrics
 from autounet.evaluation.metrics import OVERLAP_ALONE, MetricChoice, Values
 from autounet.evaluation.overlap import Confusion, confusion, score_confusion
-from autounet.evaluation.pairs import Pair, pair_folders
+from autounet.evaluation.pairs import Pair, pair_folders, read_pair
 from autounet.evaluation.summary import CaseScores, Summary, summarize
-from autounet.geometry import Array, Triple
 from autounet.labels import BACKGROUND, LabelClass, LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
@@ -151,10 +148,10 @@ def _measure_all(tasks: Sequence[_Task], *, jobs: int, reporter: Reporter) -> li
 
 def _measure(task: _Task) -> _Measured:
     """Read and measure one pair; what is wrong with the files becomes a problem for the table."""
-    read = _read(task.pair)
+    read = read_pair(task.pair)
     if isinstance(read, Problem):
         return _Measured(task, problem=read)
-    reference, prediction, spacing_mm = read
+    reference, prediction, geometry = read
     if task.objects:
         metrics = {OBJECTS.classes[0].name: object_metrics(reference, prediction, task.choice)}
         return _Measured(task, confusion((reference > 0).view(np.uint8), (prediction > 0).view(np.uint8)), metrics)
@@ -162,29 +159,10 @@ def _measure(task: _Task) -> _Measured:
     if task.labels is None:
         return _Measured(task, counts)
     return _Measured(
-        task, counts, class_metrics(reference, prediction, spacing_mm, task.labels, task.choice, task.annotated)
+        task,
+        counts,
+        class_metrics(reference, prediction, geometry.spacing_mm, task.labels, task.choice, task.annotated),
     )
-
-
-def _read(pair: Pair) -> tuple[Array, Array, Triple] | Problem:
-    """Both label maps and their voxel size, or why they cannot be compared."""
-    path = pair.reference
-    try:
-        reference, reference_geometry = read_label(path)
-        path = pair.prediction
-        prediction, prediction_geometry = read_label(path)
-    except FileError as error:
-        return Problem(case=pair.case, file=str(path), what=error.what, remedy=error.remedy)
-    if reference.shape != prediction.shape:
-        what = f"shape {prediction.shape} (z, y, x), but the reference has {reference.shape}"
-    else:
-        z, y, x = reference.shape
-        difference = geometry_difference(reference_geometry, prediction_geometry, (z, y, x))
-        if difference is None:
-            return reference, prediction, reference_geometry.spacing_mm
-        what = f"reference and prediction do not lie at the same place: {difference}"
-    remedy = "write the prediction on the grid of the image that the reference was drawn on"
-    return Problem(case=pair.case, file=str(path), what=what, remedy=remedy)
 
 
 def _problems(measured: _Measured) -> list[Problem]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autounet.data.description import DatasetDescription
-from autounet.data.io import READERS, known_ending, label_ending
+from autounet.data.io import READERS, FileError, known_ending, label_ending, read_label
+from autounet.data.io.base import geometry_difference
 from autounet.errors import DataError, Problem, RequestError
+from autounet.geometry import Array, Geometry
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,33 @@ def pair_folders(reference_dir: Path, prediction_dir: Path) -> Pairing:
     )
     alone = _without_partner(reference_dir, references, prediction_dir, predictions, ending)
     return Pairing(pairs, tuple(alone), description)
+
+
+def read_pair(
+    pair: Pair, remedy: str = "write the prediction on the grid of the image that the reference was drawn on"
+) -> tuple[Array, Array, Geometry] | Problem:
+    """Both label maps `(Z, Y, X)` and where the reference lies, or why they cannot be compared.
+
+    Args:
+        pair: The files.
+        remedy: What to do where they lie on different grids.
+    """
+    path = pair.reference
+    try:
+        reference, geometry = read_label(path)
+        path = pair.prediction
+        prediction, its_geometry = read_label(path)
+    except FileError as error:
+        return Problem(case=pair.case, file=str(path), what=error.what, remedy=error.remedy)
+    if reference.shape != prediction.shape:
+        what = f"shape {prediction.shape} (z, y, x), but the reference has {reference.shape}"
+    else:
+        z, y, x = reference.shape
+        difference = geometry_difference(geometry, its_geometry, (z, y, x))
+        if difference is None:
+            return reference, prediction, geometry
+        what = f"reference and prediction do not lie at the same place: {difference}"
+    return Problem(case=pair.case, file=str(path), what=what, remedy=remedy)
 
 
 def _find_description(reference_dir: Path, prediction_dir: Path) -> DatasetDescription | None:

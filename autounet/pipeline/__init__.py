@@ -12,6 +12,7 @@ from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan
 from autounet.pipeline.prediction import Predicted, ensemble, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
 from autounet.pipeline.previewing import Previewed, preview
+from autounet.pipeline.reviewing import Reviewed, review
 from autounet.pipeline.training import Trained, folds_to_train, train
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Predicted",
     "Preprocessed",
     "Previewed",
+    "Reviewed",
     "Trained",
     "check",
     "compare",
@@ -42,6 +44,7 @@ __all__ = [
     "predict",
     "preprocess",
     "preview",
+    "review",
     "self_test_model",
     "train",
     "unpack",

@@ -65,6 +65,7 @@ SURFACE = {
         "--planner",
         "--workspace",
     },
+    "review": {"--configuration", "--model", "--top", "--output", "--device", "--jobs", "--workspace"},
     "import_nnunet": {
         "--output",
         "--fold",
