@@ -134,7 +134,7 @@ def test_a_recipe_can_be_asked_for_whatever_the_length() -> None:
     assert config_of(recipe="nnunet", max_seconds="60s") == TrainConfig(max_seconds=60)
     by_steps = config_of(recipe="clock", num_steps=500)
     assert by_steps == TrainConfig.for_clock(None).model_copy(update={"num_steps": 500})
-    with pytest.raises(RequestError, match=r"--recipe nnnet: there are nnunet, clock\. Did you mean 'nnunet'"):
+    with pytest.raises(RequestError, match=r"--recipe nnnet: there are nnunet, clock, paper\. Did you mean 'nnunet'"):
         config_of(recipe="nnnet")
 
 
