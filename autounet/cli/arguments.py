@@ -20,8 +20,12 @@ _LIST_OPTIONS = {
     "plan": {"-c", "--configuration", "--patch", "--spacing"},
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
     "train": {"--logger"},
+    "find_best": {"-c", "--configuration", "-f", "--fold"},
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
+    "instances": {"--class"},
     "ensemble": {"-i", "--input"},
+    "evaluate": {"--metrics"},
+    "compare": {"--metrics"},
     "import_nnunet": {"-f", "--fold"},
     "dataset create": {"--channel", "--label"},
 }

@@ -40,7 +40,8 @@ class FullLayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, N, C)` to the same, float32."""
-        return F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps)
+        normal: Tensor = F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps)
+        return normal
 
 
 class Attention(nn.Module):
@@ -67,7 +68,8 @@ class Attention(nn.Module):
         return result
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        parts: Tensor = x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return parts
 
 
 class GatedFeedForward(nn.Module):

@@ -112,7 +112,8 @@ def test_drawn_images_follow_their_label_maps_and_can_join_the_dataset(workspace
         assert np.array_equal(label, read_label(maps / f"{path.name[:6]}.png")[0][0])
         assert read_stored(path, as_label=False)[0].dtype == np.uint8
         assert pixels[label == 1].mean() - pixels[label == 0].mean() > (BRIGHT - DARK) / 2
-    assert not np.array_equal(*(read_image([path]).array for path in images[:2]))
+    first, second = (read_image([path]).array for path in images[:2])
+    assert not np.array_equal(first, second)
     assert (drawn / "overview.png").stat().st_size > 5_000
     shutil.copytree(drawn / "imagesTr", tmp_path / DATASET / "imagesTr")
     shutil.copytree(drawn / "labelsTr", tmp_path / DATASET / "labelsTr")

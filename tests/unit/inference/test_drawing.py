@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,12 +77,13 @@ def label_map(shape: Shape3 = (1, 40, 24)) -> np.ndarray:
 
 def expected(label: np.ndarray) -> np.ndarray:
     """Raw intensities: ten times mean 10 and standard deviation 2."""
-    return 10 * (10 + 2 * ((label == 1) * 1.0 - (label == 2) * 1.0))
+    return np.asarray(10 * (10 + 2 * ((label == 1) * 1.0 - (label == 2) * 1.0)))
 
 
-def draw(made: Drawer, label: np.ndarray, number: int = 0, **options: float) -> np.ndarray:
+def draw(made: Drawer, label: np.ndarray, number: int = 0, **options: Any) -> np.ndarray:
     geometry = Geometry.from_spacing((1.0, 1.0, 1.0), 2)
-    return made.draw(label, geometry, DrawOptions(**{"steps": 4, "guidance": 1.0, **options}), number).array
+    chosen = replace(DrawOptions(steps=4, guidance=1.0), **options)
+    return made.draw(label, geometry, chosen, number).array
 
 
 @pytest.mark.parametrize("steps", [2, 5])
@@ -140,6 +143,6 @@ def test_labels_that_the_model_does_not_know_are_refused(record: MakeRecord) -> 
 
 
 @pytest.mark.parametrize(("options", "told"), [({"guidance": -1.0}, "--guidance -1"), ({"eta": 2.0}, "--eta 2")])
-def test_options_out_of_range_are_refused(options: dict[str, float], told: str) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any], told: str) -> None:
     with pytest.raises(RequestError, match=told):
         DrawOptions(**options)

@@ -17,13 +17,13 @@ STABLE_1: dict[str, OptionValue] = {"attention": (0, 1, 2), "context": 768, "hea
 STABLE_2: dict[str, OptionValue] = {"attention": (0, 1, 2), "context": 1024, "head_width": 64}
 
 
-def plan(features: tuple[int, ...], dims: int = 2, **options: OptionValue) -> NetworkPlan:
+def plan(features: tuple[int, ...], **options: OptionValue) -> NetworkPlan:
     count = len(features)
     return NetworkPlan(
         name="diffusion_unet",
         features=features,
-        kernel_sizes=((3,) * dims,) * count,
-        strides=((1,) * dims,) + ((2,) * dims,) * (count - 1),
+        kernel_sizes=((3, 3),) * count,
+        strides=((1, 1),) + ((2, 2),) * (count - 1),
         num_convs_encoder=(2,) * count,
         num_convs_decoder=(3,) * (count - 1),
         options=tuple(sorted(options.items())),
