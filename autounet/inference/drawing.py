@@ -105,7 +105,7 @@ class Drawer:
         label: Array,
         geometry: Geometry,
         options: DrawOptions,
-        number: int = 0,
+        name: str = "",
         tell: Callable[[], None] = lambda: None,
     ) -> Image:
         """Draw an image for a label map.
@@ -114,7 +114,7 @@ class Drawer:
             label: `(Z, Y, X)`, values of the dataset.
             geometry: Where it lies.
             options: How to draw.
-            number: Of the image: others are drawn from other noise.
+            name: Of the image: another one is drawn from other noise.
             tell: Called after every step.
 
         Returns:
@@ -130,7 +130,7 @@ class Drawer:
         blank = Image(np.ones((len(plan.channels), *label.shape), dtype=np.float32), geometry)
         prepared = prepare_case(blank, label, plan, self.record.configuration)
         assert prepared.label is not None
-        generator = torch.Generator().manual_seed(_seed(options.seed, number))
+        generator = torch.Generator().manual_seed(_seed(options.seed, name))
         case = int(torch.randint(len(intensities.cases), (1,), generator=generator))
         device = next(self.network.parameters()).device
         masks = masks_of(torch.from_numpy(prepared.label)[None].to(device), plan.labels)
@@ -205,5 +205,5 @@ def _in_raw_frame(
     return frame.interpolated(frame.samples(whole), whole)
 
 
-def _seed(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+def _seed(seed: int, name: str) -> int:
+    return int(np.random.SeedSequence([seed, *name.encode()]).generate_state(1)[0])

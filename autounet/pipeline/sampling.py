@@ -15,7 +15,7 @@ from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
     from autounet.data.io import Image
-    from autounet.inference.drawing import DrawOptions
+    from autounet.inference.drawing import Drawer, DrawOptions
     from autounet.models.folder import ModelRecord
 
 OVERVIEW_FILE = "overview.png"
@@ -70,38 +70,29 @@ def sample(
     Raises:
         RequestError: There is no such model, it draws no images, or a label map does not fit it.
     """
-    from autounet.data.doctor.writing import write_image
-    from autounet.data.io import label_ending, read_label, write_label
+    from autounet.data.io import label_ending
     from autounet.inference.drawing import Drawer
     from autounet.inference.drawing import DrawOptions as Options
     from autounet.training.device import choose_device
 
     options = options or Options()
     drawer = Drawer.load(_model_folder(workspace, model), fold, choose_device(device))
-    plan = drawer.record.plan
-    ending = label_ending(plan.file_ending)
+    ending = label_ending(drawer.record.plan.file_ending)
     cases = [
         _Case(path, f"{path.name.removesuffix(ending)}_drawn{copy}")
         for path in _label_maps(label_maps, ending)
         for copy in range(copies)
     ]
-    drawn: dict[str, Image] = {}
-    for number, case in reporter.track(list(enumerate(cases)), "draw", len(cases)):
-        files = _image_files(output, case.name, drawer.record)
-        target = output / LABELS_FOLDER / f"{case.name}{ending}"
-        if target.exists() and not overwrite:
+    shown: dict[Path, list[Image]] = {}
+    drawn: list[str] = []
+    for case in reporter.track(cases, "draw", len(cases)):
+        if (output / LABELS_FOLDER / f"{case.name}{ending}").exists() and not overwrite:
             continue
-        label, geometry = read_label(case.path)
-        try:
-            drawn[case.name] = image = drawer.draw(label, geometry, options, number)
-        except RequestError as error:
-            raise RequestError(f"{case.path}: {error}") from None
-        for folder in (files[0].parent, target.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        for file, channels in zip(files, np.array_split(image.array, len(files)), strict=True):
-            write_image(file, channels, geometry)
-        write_label(target, label, geometry)  # last: where it is, the image is whole
-    overview = _write_overview(output / OVERVIEW_FILE, cases, drawn, drawer.record, options)
+        image = _draw(drawer, case, output, options)
+        drawn.append(case.name)
+        if case.path in shown or len(shown) < _MAX_ROWS:
+            shown.setdefault(case.path, []).append(image)
+    overview = _write_overview(output / OVERVIEW_FILE, shown, drawer.record, options) if shown else None
     return Sampled(output, tuple(case.name for case in cases), tuple(drawn), overview)
 
 
@@ -113,19 +104,34 @@ class _Case:
     name: str
 
 
+def _draw(drawer: Drawer, case: _Case, output: Path, options: DrawOptions) -> Image:
+    """Draw an image, and write it with its label map."""
+    from autounet.data.doctor.writing import write_image
+    from autounet.data.io import label_ending, read_label, write_label
+
+    label, geometry = read_label(case.path)
+    try:
+        image = drawer.draw(label, geometry, options, case.name)
+    except RequestError as error:
+        raise RequestError(f"{case.path}: {error}") from None
+    ending = drawer.record.plan.file_ending
+    files = _image_files(output, case.name, drawer.record)
+    target = output / LABELS_FOLDER / f"{case.name}{label_ending(ending)}"
+    for folder in (files[0].parent, target.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    for file, channels in zip(files, np.array_split(image.array, len(files)), strict=True):
+        write_image(file, channels, geometry)
+    write_label(target, label, geometry)  # last: where it is, the image is whole
+    return image
+
+
 def _write_overview(
-    path: Path, cases: Sequence[_Case], drawn: Mapping[str, Image], record: ModelRecord, options: DrawOptions
-) -> Path | None:
-    """A picture of the first label maps and what was drawn for them now; `None` where nothing was."""
+    path: Path, shown: Mapping[Path, Sequence[Image]], record: ModelRecord, options: DrawOptions
+) -> Path:
+    """A picture of label maps and what was drawn for them."""
     from autounet.data.io import read_label
     from autounet.report.drawn import DrawnCase, write_drawn
 
-    by_map: dict[Path, list[Image]] = {}
-    for case in cases:
-        if case.name in drawn:
-            by_map.setdefault(case.path, []).append(drawn[case.name])
-    if not by_map:
-        return None
     rows = [
         DrawnCase(
             file.name,
@@ -133,7 +139,7 @@ def _write_overview(
             tuple(image.array for image in images[:_MAX_COLUMNS]),
             images[0].geometry.spacing_mm,
         )
-        for file, images in list(by_map.items())[:_MAX_ROWS]
+        for file, images in shown.items()
     ]
     title = f"{record.plan.dataset_name}: {options.steps} steps, guidance {options.guidance:g}, seed {options.seed}"
     write_drawn(path, rows, record.plan.labels, title)

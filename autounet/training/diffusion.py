@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autounet.diffusion.condition import NO_NAME, hidden, masks_of, names_of
+from autounet.diffusion.condition import hidden, masks_of, names_of
 from autounet.diffusion.intensity import IntensityRange
 from autounet.diffusion.options import DiffusionOptions
 from autounet.diffusion.process import noisy, target
@@ -31,20 +31,17 @@ class Denoiser:
         self.network = network
         self.precision = precision
 
-    def __call__(self, noised: Tensor, times: Tensor, masks: Tensor, nameless: Tensor | None = None) -> Tensor:
+    def __call__(self, noised: Tensor, times: Tensor, masks: Tensor) -> Tensor:
         """The prediction `(B, C, *spatial)`, float32.
 
         Args:
             noised: `(B, C, *spatial)`.
             times: `(B,)`.
             masks: `(B, 1 + K, *spatial)`; the names of the classes that they show are the context.
-            nameless: `(B,)`, which samples get no names, whatever they show.
         """
-        names = names_of(masks)
-        if nameless is not None:
-            names = names.masked_fill(nameless[:, None], NO_NAME)
         with self.precision.autocast(noised.device):
-            (predicted,) = self.network(torch.cat([noised, masks], dim=1), times, self.network.embed(names))
+            context = self.network.embed(names_of(masks))
+            (predicted,) = self.network(torch.cat([noised, masks], dim=1), times, context)
         prediction: Tensor = predicted.float()
         return prediction
 
@@ -87,8 +84,6 @@ class DiffusionObjective:
         masks = hidden(masks_of(label, self.labels), dropped)
         share = self.schedule.at(times, image.ndim)
         part = self.replicas.part(size)
-        predicted = Denoiser(network, self.precision)(
-            noisy(image, noise, share)[part], times[part], masks[part], dropped[part]
-        )
+        predicted = Denoiser(network, self.precision)(noisy(image, noise, share)[part], times[part], masks[part])
         (predicted,) = self.replicas.gather([predicted], size)
         return (predicted - target(image, noise, share, self.options.prediction)).square().mean()
