@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--draw-time", default="2h")
     parser.add_argument("--segment-time", default="10m")
     parser.add_argument("--copies", type=int, default=2)
+    parser.add_argument("--steps", default="50")
     parser.add_argument("--cases", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--patch", type=int, default=64)
