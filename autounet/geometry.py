@@ -143,6 +143,19 @@ def resampled_shape(
     )
 
 
+def mirrored_indices(start: int, extent: int, size: int) -> npt.NDArray[np.intp]:
+    """Indices of an axis, and beyond its ends those of its mirror image; the outermost voxels are not repeated.
+
+    Args:
+        start: The first one; it may lie before the axis.
+        extent: How many.
+        size: Of the axis.
+    """
+    period = max(1, 2 * (size - 1))
+    inside = np.arange(start, start + extent) % period
+    return np.minimum(inside, period - inside)
+
+
 def permuted(values: Sequence[Any], order: Sequence[int]) -> tuple[Any, ...]:
     """`values` in another axis order: entry `i` of the result is `values[order[i]]`."""
     return tuple(values[axis] for axis in order)

@@ -5,6 +5,7 @@ Written by a planner (`autounet.planners`), read by preprocessing, training and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from autounet.errors import RequestError
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema
 from autounet.laterality import Laterality, swapped_channels
+from autounet.network_plan import NetworkPlan
 from autounet.progress import duration
 from autounet.records import SCHEMA_VERSION, Record, nearest
 from autounet.resample import IMAGE_INTERPOLATION, LOGITS_INTERPOLATION, Interpolation
@@ -52,63 +54,6 @@ class ChannelPlan(Record):
     normalization: NormalizationName
     use_mask: bool
     statistics: IntensityStatistics
-
-
-class NetworkPlan(Record):
-    """The topology of a U-shaped network; one entry a stage, the finest first.
-
-    Attributes:
-        name: Its name in `autounet.networks.NETWORKS`.
-        features: Channels of each stage.
-        kernel_sizes: Kernel of each stage, as many numbers as the network has spatial axes.
-        strides: Stride on entering each stage; all ones for the first.
-        num_convs_encoder: Convolutions of each encoder stage; residual blocks where the network is made of them.
-        num_convs_decoder: The same of each decoder stage, one entry fewer.
-    """
-
-    name: str
-    features: tuple[int, ...]
-    kernel_sizes: tuple[tuple[int, ...], ...]
-    strides: tuple[tuple[int, ...], ...]
-    num_convs_encoder: tuple[int, ...]
-    num_convs_decoder: tuple[int, ...]
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> NetworkPlan:
-        lengths = {len(self.features), len(self.kernel_sizes), len(self.strides), len(self.num_convs_encoder)}
-        if lengths != {self.num_stages} or len(self.num_convs_decoder) != self.num_stages - 1:
-            raise ValueError(
-                f"the network has {self.num_stages} stages by its features, but other entries count differently"
-            )
-        numbers = (self.features, self.num_convs_encoder, self.num_convs_decoder, *self.kernel_sizes, *self.strides)
-        if not self.features or min((value for entry in numbers for value in entry), default=1) < 1:
-            raise ValueError("the network needs one stage or more, and all its numbers must be 1 or more")
-        if {len(stage) for stage in (*self.kernel_sizes, *self.strides)} - {self.num_spatial_dims}:
-            raise ValueError("strides and kernel_sizes must have as many axes at every stage")
-        if max(self.strides[0]) > 1:
-            raise ValueError(f"strides must begin with ones, as stage 1 has full resolution, got {self.strides[0]}")
-        even = [kernel for kernel in self.kernel_sizes if any(size % 2 == 0 for size in kernel)]
-        if even:
-            raise ValueError(f"kernel_sizes must be odd, so that padding keeps the size, got {even[0]}")
-        return self
-
-    @property
-    def num_stages(self) -> int:
-        """Resolutions, the bottleneck included."""
-        return len(self.features)
-
-    @property
-    def num_spatial_dims(self) -> int:
-        """2 or 3."""
-        return len(self.strides[0])
-
-    @property
-    def divisor(self) -> tuple[int, ...]:
-        """Per axis, what a patch size must be divisible by: the product of the strides."""
-        total = [1] * self.num_spatial_dims
-        for stride in self.strides:
-            total = [product * factor for product, factor in zip(total, stride, strict=True)]
-        return tuple(total)
 
 
 # Later, the time of day alone does not tell when.
@@ -225,12 +170,10 @@ class Configuration(Record):
         for name, values in (("spacing_mm", self.spacing_mm), ("median_shape", self.median_shape)):
             if len(values) != self.num_spatial_dims or not all(0 < value < float("inf") for value in values):
                 raise ValueError(f"{name} must be {self.num_spatial_dims} positive numbers, got {values}")
-        if any(size < 1 or size % factor for size, factor in zip(self.patch_size, self.network.divisor, strict=True)):
-            sizes = zip(self.patch_size, self.network.divisor, strict=True)
-            nearest_size = tuple(max(1, -(-size // factor)) * factor for size, factor in sizes)
+        if not self.network.takes(self.patch_size):
             raise ValueError(
-                f"patch_size {self.patch_size} must be divisible by {self.network.divisor}, the network's strides. "
-                f"The next that is: {nearest_size}"
+                f"patch_size {self.patch_size} must be {self.network.size_rule}, by the network's strides. "
+                f"The next that is: {self.network.legal_size(self.patch_size)}"
             )
         return self
 
@@ -275,6 +218,7 @@ class Plan(Record):
         grid: What is done to the grid of a raw image first.
         laterality: Left and right classes; `None` where there are none.
         partially_annotated: Not every class was annotated in every case, for which the loss takes some memory.
+        network: The network asked for, with its options, where it is not the planner's own.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -292,6 +236,7 @@ class Plan(Record):
     laterality: Laterality | None = None
     partially_annotated: bool = False
     grid: GridRule = "as_stored"
+    network: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -311,6 +256,8 @@ class Plan(Record):
             del written["partially_annotated"]
         if self.grid == "as_stored":
             del written["grid"]
+        if self.network is None:
+            del written["network"]
         entries = written["configurations"]
         usual = {"resampling": ResamplingPlan().model_dump(mode="json")}
         own = dict(entries)
@@ -382,6 +329,12 @@ def _inherited(name: str, entries: dict[str, dict[str, Any]], children: Sequence
     return {**_inherited(parent, entries, (*children, name)), "name": name, **entry}
 
 
-def plan_path(folder: Path, planner: str) -> Path:
-    """Where the plan of a planner lies inside a dataset's preprocessed folder."""
-    return folder / f"plan_{planner}.json"
+def plan_path(folder: Path, planner: str, network: str | None = None) -> Path:
+    """Where the plan of a planner lies inside a dataset's preprocessed folder; `network` if that was asked for."""
+    own = "" if network is None else f"__{file_label(network)}"
+    return folder / f"plan_{planner}{own}.json"
+
+
+def file_label(network: str) -> str:
+    """A network as it was asked for, as part of a file's name: `vnet,variant=paper`, `package.module.Class`."""
+    return re.sub(r"[^\w,=.+-]", ".", network)

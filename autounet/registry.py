@@ -74,3 +74,23 @@ class Registry(Mapping[str, T], Generic[T]):
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise RequestError(f"{self._kind} '{target}' cannot be imported: {error}") from error
+
+
+def split_choice(text: str, kind: str) -> tuple[str, dict[str, str]]:
+    """`NAME` or `NAME,key=value,...` as the name and what is written of each key.
+
+    Args:
+        text: As typed.
+        kind: What is chosen, for the error message.
+
+    Raises:
+        RequestError: Something is no `key=value`.
+    """
+    name, *pairs = (part.strip() for part in text.split(","))
+    written = {}
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals:
+            raise RequestError(f"'{pair}' is no option of the {kind} '{name}': write {name},key=value")
+        written[key] = value
+    return name, written

@@ -17,9 +17,11 @@ class Planner(Protocol):
 
     Attributes:
         asks_device: Its default memory is that of the device, which the request then must tell.
+        network: What it plans for if nobody asks for another.
     """
 
     asks_device: bool
+    network: str
 
     def __call__(
         self, fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest | None = None
@@ -43,9 +45,10 @@ class Planner(Protocol):
 DEFAULT_PLANNER = "default"
 
 
-def planner_option(planner: str) -> str:
-    """The option that a command needs for a planner's plan."""
-    return "" if planner == DEFAULT_PLANNER else f" --planner {planner}"
+def planner_option(planner: str, network: str | None = None) -> str:
+    """The options that a command needs for a planner's plan, and for its plan for a network that was asked for."""
+    of_planner = "" if planner == DEFAULT_PLANNER else f" --planner {planner}"
+    return of_planner if network is None else f"{of_planner} --network {network}"
 
 
 PLANNERS: Registry[Planner] = Registry(

@@ -12,25 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from autounet.network_plan import NetworkPlan
 from autounet.planners.constants import NNUNET, PlannerConstants
 from autounet.planners.patch import PatchSearch
 from autounet.planners.reasons import millions, number
-from autounet.planners.topology import Topology
-from autounet.plans import MemoryEstimate, NetworkPlan
-
-
-def network_plan(topology: Topology, constants: PlannerConstants = NNUNET) -> NetworkPlan:
-    """The network of a topology: widths doubled from stage to stage up to a limit, depths as the constants say."""
-    limit = constants.of(len(topology.patch_size)).max_features
-    encoder, decoder = constants.depths(topology.num_stages)
-    return NetworkPlan(
-        name=constants.network,
-        features=tuple(min(limit, constants.base_features * 2**stage) for stage in range(topology.num_stages)),
-        kernel_sizes=topology.kernel_sizes,
-        strides=topology.strides,
-        num_convs_encoder=encoder,
-        num_convs_decoder=decoder,
-    )
+from autounet.planners.topology import Topology, bare_network
+from autounet.plans import MemoryEstimate
 
 
 @dataclass(frozen=True)
@@ -126,7 +113,7 @@ class FeatureMapBudget:
 
     def cost(self, topology: Topology) -> float:
         """Feature-map size of the network of that topology."""
-        return feature_map_size(topology.stage_shapes, network_plan(topology, self.constants), self.num_labels)
+        return feature_map_size(topology.stage_shapes, bare_network(topology, self.constants), self.num_labels)
 
     def allowed(self, num_spatial_dims: int) -> float:
         """Feature-map size of a patch which fills the memory at the reference batch size."""

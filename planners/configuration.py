@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from autounet.errors import RequestError
 from autounet.geometry import Triple
-from autounet.planners.budget import Budget, network_plan
+from autounet.network_plan import OptionValue
+from autounet.planners.budget import Budget
 from autounet.planners.constants import PlannerConstants
+from autounet.planners.network import network_plan, planned_options
 from autounet.planners.patch import PatchSearch
 from autounet.planners.reasons import by_axis, by_stage, counted, millimetres, number
 from autounet.planners.request import PlanRequest
@@ -97,6 +100,8 @@ def plan_configuration(
         "num_convs": _explain_depths(topology, constants),
         "batch_size": fit.batch_reason,
     }
+    reasons |= {entry.name: entry.reason for entry in planned_options(topology, constants)}
+    reasons |= {name: "requested by the user" for name, _ in constants.options}
     values, alternatives = decided_values(configuration), {"patch_size": fit.patch_alternatives}
     return configuration, tuple(
         Decision(name=f"{name}.{key}", value=values[key], reason=reason, alternatives=alternatives.get(key, ()))
@@ -132,7 +137,12 @@ def decided_values(configuration: Configuration) -> dict[str, str]:
         "num_convs": _listed(network.num_convs_encoder),
         "batch_size": number(configuration.batch_size),
         "batch_dice": "yes" if configuration.batch_dice else "no",
+        **{name: _written(value) for name, value in network.options},
     }
+
+
+def _written(value: OptionValue) -> str:
+    return by_axis(value) if isinstance(value, tuple) else str(value)
 
 
 def _search(name: str, grid: Grid, rules: Rules) -> tuple[PatchSearch, PlanRequest]:
@@ -145,6 +155,11 @@ def _search(name: str, grid: Grid, rules: Rules) -> tuple[PatchSearch, PlanReque
 
 def _overridden(constants: PlannerConstants, request: PlanRequest) -> PlannerConstants:
     """The constants with the widths and the number of stages that the user asks for."""
+    if request.features is not None and request.features % constants.width_multiple:
+        raise RequestError(
+            f"--features {request.features}: the network '{constants.network}' needs a multiple of "
+            f"{constants.width_multiple}"
+        )
     return replace(
         constants,
         base_features=request.features or constants.base_features,
@@ -181,9 +196,10 @@ def _explain_features(constants: PlannerConstants, num_spatial_dims: int, reques
 
 def _explain_depths(topology: Topology, constants: PlannerConstants) -> str:
     stages = counted(topology.num_stages, "stage")
-    if set(constants.depths_encoder) == {constants.depth_decoder}:
-        return f"{constants.depth_decoder} in each of {stages}, encoder and decoder alike, as in the U-Net of 2015"
-    return (
-        f"blocks of {stages} of '{constants.network}', more where maps are small and cheap; "
-        f"{constants.depth_decoder} in each decoder stage, as the encoder does the work"
+    encoder, decoder = constants.depths(topology.num_stages)
+    if len({*encoder, *decoder}) == 1:
+        return f"{encoder[0]} in each of {stages}, encoder and decoder alike, as in the U-Net of 2015"
+    of_decoder = (
+        f"{decoder[0]} in each decoder stage" if len(set(decoder)) == 1 else f"{_listed(decoder)} in the decoder"
     )
+    return f"blocks of {stages} of '{constants.network}', as its class asks for; {of_decoder}"

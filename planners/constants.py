@@ -5,7 +5,13 @@ Sources are files of nnU-Net v2 (Isensee et al., Nature Methods 2021), version 2
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+from autounet.network_plan import NetworkPlan, OptionValue, Padding
+from autounet.networks.description import PlannedOption
+
+OptionsFor = Callable[[NetworkPlan, Sequence[int]], tuple[PlannedOption, ...]]
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,16 @@ class PlannerConstants:
 
     Attributes:
         network: Name in `autounet.networks.NETWORKS` of the network that is planned for.
+        dims: Numbers of spatial axes that it is made for.
         depths_encoder: Convolutions, or residual blocks, of the encoder's stages; the last number repeats.
-        depth_decoder: Convolutions of each decoder stage.
+        depths_decoder: The same of the decoder's stages, the finest first.
+        kernel_edge: Of convolutions, along axes that are not flat.
+        padding: Whether convolutions keep the size.
+        stem_stride: How much coarser the second stage is.
+        width_multiple: Channels are a multiple of it.
+        batch_size: Patches a step, where the network's paper tells; `None` for as many as fit.
+        options: What the user wants otherwise than the network's own.
+        options_for: The network's rule for options that follow from the patch; `None` where it has none.
         anisotropy_threshold: An axis more than this many times coarser than the others, and with as many times fewer
             voxels, makes a dataset anisotropic (`ANISO_THRESHOLD` in `configuration.py`).
         anisotropic_percentile: Percentile of the coarse axis' spacings that becomes its target; the median would
@@ -60,8 +74,16 @@ class PlannerConstants:
     """
 
     network: str = "plain"
+    dims: tuple[int, ...] = (2, 3)
     depths_encoder: tuple[int, ...] = (2,)
-    depth_decoder: int = 2
+    depths_decoder: tuple[int, ...] = (2,)
+    kernel_edge: int = 3
+    padding: Padding = "same"
+    stem_stride: int = 2
+    width_multiple: int = 1
+    batch_size: int | None = None
+    options: tuple[tuple[str, OptionValue], ...] = ()
+    options_for: OptionsFor | None = None
     anisotropy_threshold: float = 3.0
     anisotropic_percentile: float = 10.0
     anisotropic_margin_mm: float = 1e-5
@@ -90,9 +112,12 @@ class PlannerConstants:
 
     def depths(self, num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Convolutions or blocks of each encoder and of each decoder stage."""
-        last = len(self.depths_encoder) - 1
-        encoder = tuple(self.depths_encoder[min(stage, last)] for stage in range(num_stages))
-        return encoder, (self.depth_decoder,) * (num_stages - 1)
+        return _repeated(self.depths_encoder, num_stages), _repeated(self.depths_decoder, num_stages - 1)
+
+
+def _repeated(depths: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """So many of them, the last again and again."""
+    return tuple(depths[min(stage, len(depths) - 1)] for stage in range(count))
 
 
 NNUNET = PlannerConstants()
@@ -105,7 +130,7 @@ def _residual(
     return PlannerConstants(
         network="resenc",
         depths_encoder=(1, 3, 4, 6),
-        depth_decoder=1,
+        depths_decoder=(1,),
         reference_memory_gib=memory_gib,
         patch_at_reference_batch=True,
         max_batch_share=max_batch_share,

@@ -6,27 +6,25 @@ two networks, the training of the network chosen is measured (`memory`), on the 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autounet.data.description import DatasetDescription
 from autounet.fingerprint import Fingerprint
-from autounet.networks import NETWORKS
+from autounet.networks.choice import NetworkChoice
 from autounet.planners import DEFAULT_PLANNER
-from autounet.planners.constants import NNUNET, PlannerConstants
+from autounet.planners.constants import NNUNET
 from autounet.planners.experiment import plan_experiment
 from autounet.planners.measured import MeasuredBudget, TooLittleMemoryError
+from autounet.planners.network import constants_of
 from autounet.planners.request import PlanRequest
 from autounet.plans import Plan
 
 DEFAULT_NETWORK = "plain"
-# More stages than any patch can be halved for.
-_MOST_STAGES = 16
 
 
 class DefaultPlanner:
     """nnU-Net's rules within a measured budget."""
 
     asks_device = True
+    network = DEFAULT_NETWORK
 
     def __call__(
         self, fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest | None = None
@@ -51,9 +49,17 @@ def _planned(
     fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest, memory_gib: float
 ) -> Plan:
     budget = MeasuredBudget(memory_gib, description.labels, request.half_precision, description.is_partially_annotated)
-    constants = constants_of(request.network or DEFAULT_NETWORK)
+    choice = NetworkChoice.of(request.network or DEFAULT_NETWORK)
     return plan_experiment(
-        DEFAULT_PLANNER, fingerprint, description, request, constants, budget, memory_gib, counts_inputs=True
+        DEFAULT_PLANNER,
+        fingerprint,
+        description,
+        request,
+        constants_of(choice),
+        budget,
+        memory_gib,
+        counts_inputs=True,
+        asked_for=None if str(choice) == DEFAULT_NETWORK else str(choice),
     )
 
 
@@ -72,12 +78,6 @@ def _smallest_that_works(
             refusal = TooLittleMemoryError(memory_gib, further.network, further.need, further.needed_gib)
         else:
             return refusal
-
-
-def constants_of(network: str) -> PlannerConstants:
-    """nnU-Net's constants with the depths that a registered network wants."""
-    encoder, decoder = NETWORKS.find(network).default_depths(_MOST_STAGES)
-    return replace(NNUNET, network=network, depths_encoder=encoder, depth_decoder=decoder[0])
 
 
 planner = DefaultPlanner()

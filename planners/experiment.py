@@ -38,6 +38,7 @@ def plan_experiment(
     memory_gib: float,
     *,
     counts_inputs: bool,
+    asked_for: str | None = None,
 ) -> Plan:
     """Plan a dataset.
 
@@ -50,6 +51,7 @@ def plan_experiment(
         budget: Limits patch and batch.
         memory_gib: Memory of the device to plan for.
         counts_inputs: Whether the budget knows what further input channels cost.
+        asked_for: The network, where it is not the planner's own.
 
     Raises:
         RequestError: There is no case, or fingerprint and `dataset.json` disagree, or the request does not fit.
@@ -64,13 +66,14 @@ def plan_experiment(
     spacing: Triple = permuted(target.value, order.value)
     median: Triple = permuted(median_shape(spacings, shapes, target.value), order.value)
     _require_sane(request, median)
+    # With one slice left there is nothing for a 3D network to see.
+    has_volumes = not is_2d and median[0] != 1
+    _require_axes(constants, has_volumes=has_volumes, dataset=fingerprint.dataset_name)
     z, y, x = (AXES[axis] for axis in order.value)
     grid = Grid(spacing, median, median[0] * median[1] * median[2], len(shapes), (z, y, x))
     channels, channel_decisions = _plan_channels(fingerprint, description)
     request = _in_plan_order(request, order.value)
     rules = Rules(constants, budget, request, len(channels))
-    # With one slice left there is nothing for a 3D network to see.
-    has_volumes = not is_2d and median[0] != 1
     num_earlier = len(description.labels.foreground_values) if counts_inputs else 0
     configurations, reasons = _plan_configurations(grid, rules, has_volumes=has_volumes, num_earlier=num_earlier)
     _require_used(request, configurations, fingerprint.dataset_name)
@@ -82,7 +85,7 @@ def plan_experiment(
         order.decision("transpose_forward"),
         _explain_median_shape(grid),
         *channel_decisions,
-        _explain_names(list(configurations), grid),
+        _explain_names(list(configurations), grid, constants),
         *sides.decisions,
         *reasons,
     )
@@ -100,6 +103,7 @@ def plan_experiment(
         decisions=decisions,
         laterality=sides.laterality,
         partially_annotated=description.is_partially_annotated,
+        network=asked_for,
     )
 
 
@@ -119,21 +123,27 @@ def num_label_entries(description: DatasetDescription) -> int:
 def _plan_configurations(
     grid: Grid, rules: Rules, *, has_volumes: bool, num_earlier: int
 ) -> tuple[dict[str, Configuration], list[Decision]]:
-    """`2d`, and for volumes `3d_fullres` with, where its patch sees too little, the two stages of a cascade."""
-    two_d, decisions_2d = plan_configuration("2d", grid, rules)
-    decisions = [*decisions_2d, _explain_batch_dice(two_d)]
-    if not has_volumes:
-        return {"2d": two_d}, decisions
+    """`2d`, and for volumes `3d_fullres` with, where its patch sees too little, the two stages of a cascade.
+
+    Those that the network is made for.
+    """
+    configurations: dict[str, Configuration] = {}
+    decisions: list[Decision] = []
+    if 2 in rules.constants.dims:
+        configurations["2d"], reasons = plan_configuration("2d", grid, rules)
+        decisions += [*reasons, _explain_batch_dice(configurations["2d"])]
+    if not has_volumes or 3 not in rules.constants.dims:
+        return configurations, decisions
     full, decisions_full = plan_configuration(FULL, grid, rules)
     low = plan_low_resolution(full, grid, rules)
     full = full.model_copy(update={"batch_dice": low.configuration is not None})
     decisions += [*decisions_full, _explain_batch_dice(full), *low.decisions]
     if low.configuration is None:
-        return {"2d": two_d, FULL: full}, decisions
+        return {**configurations, FULL: full}, decisions
     decisions.append(_explain_batch_dice(low.configuration))
     second, decisions_second = second_stage(full, grid, rules, num_earlier_classes=num_earlier)
     decisions += decisions_second
-    return {"2d": two_d, LOW: low.configuration, FULL: full, SECOND: second}, decisions
+    return {**configurations, LOW: low.configuration, FULL: full, SECOND: second}, decisions
 
 
 def _require_plannable(fingerprint: Fingerprint, description: DatasetDescription) -> None:
@@ -199,14 +209,25 @@ def _explain_median_shape(grid: Grid) -> Decision:
     )
 
 
-def _explain_names(names: list[str], grid: Grid) -> Decision:
+def _explain_names(names: list[str], grid: Grid, constants: PlannerConstants) -> Decision:
     slices = f"{number(grid.median_shape[0])} along {grid.axes[0]}"
     reason = (
         f"the median case has one slice ({slices}), so a 3D network has nothing to gain"
         if len(names) == 1
         else f"the median case has several slices ({slices}), so both 2D and 3D networks can be trained and compared"
     )
+    if len(constants.dims) == 1:
+        reason = f"the network '{constants.network}' is made for {constants.dims[0]}D"
     return Decision(name="configurations", value=", ".join(names), reason=reason)
+
+
+def _require_axes(constants: PlannerConstants, *, has_volumes: bool, dataset: str) -> None:
+    """Refuse a network of volumes for a dataset that has none."""
+    if 2 not in constants.dims and not has_volumes:
+        raise RequestError(
+            f"the network '{constants.network}' is made for volumes, but {dataset} holds 2D images. "
+            f"Choose another one: autounet networks lists them."
+        )
 
 
 def _explain_batch_dice(configuration: Configuration) -> Decision:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 
 from autounet.errors import RequestError
 from autounet.labels import LabelSchema
-from autounet.planners.budget import Fit, batch_cap, network_plan
+from autounet.network_plan import NetworkPlan
+from autounet.planners.budget import Fit, batch_cap
 from autounet.planners.memory import TrainingCost, training_cost
+from autounet.planners.network import network_plan
 from autounet.planners.patch import PatchSearch
 from autounet.planners.reasons import by_axis, listed, millions, number
 from autounet.planners.topology import Topology
-from autounet.plans import MemoryEstimate, NetworkPlan
+from autounet.plans import MemoryEstimate
 
 GIB = 2**30
 # The estimate is within a tenth of what is measured (tests/conformance/test_memory.py), and memory is handed out in
@@ -118,7 +120,8 @@ class MeasuredBudget:
         Raises:
             TooLittleMemoryError: Not even the smallest patch fits.
         """
-        smallest = batch_size or self._smallest_by_rule(search)
+        asked = batch_size or search.constants.batch_size
+        smallest = asked or self._smallest_by_rule(search)
         sizes: list[Topology] = []
         tried: list[Candidate | None] = []  # `None` where patches were too large by far
         for topology in search.sizes():
@@ -138,19 +141,19 @@ class MeasuredBudget:
         ]
         held = chosen.held(self._memory_bytes)
         limits = _batch_limits(chosen, sizes[:-1], held, smallest, num_dataset_voxels, search)
-        size = batch_size or max(smallest, min(limits.values()))
+        size = asked or max(smallest, min(limits.values()))
         return Fit(
             chosen.topology,
             size,
             self._explain_patch(search, told, smallest),
-            self._explain_batch(limits, smallest, num_dataset_voxels, search, requested=batch_size is not None),
+            self._explain_batch(limits, smallest, num_dataset_voxels, search, asks=_who_asks(batch_size, search)),
             memory_estimate(chosen.cost, size, chosen.ratio),
             _alternatives(told, smallest, size),
         )
 
     def may_hold(self, search: PatchSearch, num_voxels: float, *, batch_size: int | None, num_inputs: int) -> bool:
         """Whether a patch of so many voxels may be chosen; see `budget.Budget`."""
-        smallest = batch_size or self._smallest_by_rule(search)
+        smallest = batch_size or search.constants.batch_size or self._smallest_by_rule(search)
         for topology in search.sizes():
             voxels = math.prod(topology.patch_size)
             # Sizes fall but for what is padded up, by less than twice.
@@ -183,13 +186,20 @@ class MeasuredBudget:
 
         The search passes dozens of networks, most of them at patches too large by far, and few differ in these stages.
         """
+        if search.constants.padding == "valid":  # with fewer stages it would lose other context
+            return True
         few = _NUM_STAGES_OUTLINED
         finest = replace(topology, strides=topology.strides[:few], kernel_sizes=topology.kernel_sizes[:few])
         least = self._scaled(finest, search, num_inputs).needed_bytes(smallest)
         return least * (1 - _INEXACT) <= self._memory_bytes
 
     def _scaled(self, topology: Topology, search: PatchSearch, num_inputs: int) -> Candidate:
-        """A patch with its cost, told from another one of the same network where that is known."""
+        """A patch with its cost, told from another one of the same network where that is known.
+
+        What valid convolutions work on does not grow with the patch, so that each of theirs is measured.
+        """
+        if search.constants.padding == "valid":
+            return self._exact(topology, search, num_inputs)
         key = network_plan(topology, search.constants), num_inputs
         if key not in self.measured:
             self.measured[key] = self._exact(topology, search, num_inputs)
@@ -237,11 +247,11 @@ class MeasuredBudget:
         num_dataset_voxels: float,
         search: PatchSearch,
         *,
-        requested: bool,
+        asks: str | None,
     ) -> str:
         fits = f"{number(self.memory_gib)} GiB hold {limits['memory']} patches"
-        if requested:
-            return f"requested by the user; {fits}"
+        if asks:
+            return f"{asks}; {fits}"
         share = number(100 * search.constants.max_batch_share)
         parts = [
             fits,
@@ -254,6 +264,13 @@ class MeasuredBudget:
         if min(limits.values()) < smallest:
             verdict = f"but no batch is smaller than {smallest}"
         return f"{listed(parts)}; {verdict}"
+
+
+def _who_asks(batch_size: int | None, search: PatchSearch) -> str | None:
+    """Who wants a batch of a certain size; `None` where nobody does."""
+    if batch_size is not None:
+        return "requested by the user"
+    return None if search.constants.batch_size is None else f"as '{search.constants.network}' was trained in its paper"
 
 
 def _batch_limits(

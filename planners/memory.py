@@ -18,10 +18,10 @@ from torch import Tensor
 from autounet.labels import LabelSchema
 from autounet.losses.deep_supervision import DeepSupervision
 from autounet.losses.options import build_loss
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.planners.recorder import PRIME_BATCH, HalfPrecision, Moment, StepRecorder
-from autounet.plans import NetworkPlan
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,11 @@ def _measured(
     with recorder, torch.enable_grad():
         with torch.device("meta"):
             network = NETWORKS.find(plan.name)(plan, num_channels, labels.num_outputs)
-        assert all(
-            (size - 2 * halo) % step == 0
-            for size, halo, step in zip(patch_size, network.halo, network.divisor, strict=True)
-        ), f"patch {patch_size} does not fit {plan.name}"
+        assert plan.takes(patch_size), f"patch {patch_size} does not fit {plan.name}"
         network.deep_supervision = True
-        criterion = DeepSupervision(build_loss(loss, labels, batch_dice=batch_dice), network.output_strides)
+        criterion = DeepSupervision(
+            build_loss(loss, labels, batch_dice=batch_dice), network.output_strides, network.output_weights
+        )
         num_told = labels.num_classes if partially_annotated else None
         value = _forward(network, criterion, patch_size, num_channels, half_precision, num_told)
         _, kept_per_sample = recorder.in_use

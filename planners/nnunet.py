@@ -31,6 +31,7 @@ class NnUNetPlanner:
     def __init__(self, name: str, constants: PlannerConstants) -> None:
         self.name = name
         self.constants = constants
+        self.network = constants.network
 
     def __call__(
         self, fingerprint: Fingerprint, description: DatasetDescription, request: PlanRequest | None = None

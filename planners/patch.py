@@ -64,7 +64,7 @@ class PatchSearch:
     @cached_property
     def first(self) -> Topology:
         """Topology of the patch wanted, padded."""
-        return find_topology(self.spacing_mm, self.wanted, self.constants)
+        return find_topology(self.spacing_mm, self.wanted, self.constants, is_input=self.requested is not None)
 
     def sizes(self) -> Iterator[Topology]:
         """The first patch, then smaller ones, always along the axis that covers most of the median shape."""
@@ -82,13 +82,13 @@ class PatchSearch:
         search would never end. Ties go to the last axis, as with NumPy's `argsort`. Deviation: nnU-Net shortens an
         axis of one voxel to none, and fails; here the next axis is tried.
         """
-        covered = [size / median for size, median in zip(topology.patch_size, self.median_shape, strict=True)]
+        covered = [size / median for size, median in zip(topology.field, self.median_shape, strict=True)]
         for axis in sorted(range(len(covered)), key=lambda index: (covered[index], index), reverse=True):
             # The divisor may shrink with the size: the next valid size below 256 = 4 x 64 is 224 = 7 x 32, not 192.
-            trial = list(topology.patch_size)
+            trial = list(topology.field)
             trial[axis] -= topology.divisor[axis]
             step = find_topology(self.spacing_mm, trial, self.constants).divisor[axis]
-            size = list(topology.patch_size)
+            size = list(topology.field)
             size[axis] -= step
             if size[axis] > 0:
                 smaller = find_topology(self.spacing_mm, size, self.constants)
@@ -99,7 +99,11 @@ class PatchSearch:
     def explain_first(self) -> str:
         """How the first patch came about: equal edges in mm, the median shape, the strides."""
         first = self.first
-        padded = f"padded to be divisible by {by_axis(first.divisor)} it is {by_axis(first.patch_size)}"
+        how = f"padded to be divisible by {by_axis(first.divisor)}"
+        if first.halo:
+            lost = f"the {by_axis(first.halo)} voxels that valid convolutions lose on each side"
+            how = f"with {lost}, and so many more that every stage can be halved,"
+        padded = f"{how} it is {by_axis(first.patch_size)}"
         if self.requested is not None:
             asked = f"{by_axis(self.requested)} requested by the user"
             return asked if first.patch_size == self.requested else f"{asked}; {padded}"

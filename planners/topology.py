@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
+from autounet.network_plan import NetworkPlan
 from autounet.planners.constants import NNUNET, PlannerConstants
 from autounet.planners.reasons import by_axis, counted, listed, number
 
@@ -24,11 +26,15 @@ class Topology:
         patch_size: Voxels on each axis, a multiple of the strides' product.
         strides: Stride on entering each stage; ones for the first.
         kernel_sizes: Kernel of each stage.
+        lost: Voxels that valid convolutions of each encoder stage lose; empty for padded ones.
+        halo: Context that they lose on each side of the patch in all; empty for padded ones.
     """
 
     patch_size: tuple[int, ...]
     strides: Stages
     kernel_sizes: Stages
+    lost: Stages = ()
+    halo: tuple[int, ...] = ()
 
     @property
     def num_stages(self) -> int:
@@ -41,53 +47,99 @@ class Topology:
         return tuple(math.prod(axis) for axis in zip(*self.strides, strict=True))
 
     @property
+    def field(self) -> tuple[int, ...]:
+        """Size of what the network says of a patch: the patch, less what valid convolutions lose."""
+        return tuple(size - 2 * halo for size, halo in zip_longest(self.patch_size, self.halo, fillvalue=0))
+
+    @property
     def stage_shapes(self) -> Stages:
-        """Shape of the feature maps of each stage."""
-        shapes = [self.patch_size]
-        for stride in self.strides[1:]:
-            shapes.append(tuple(size // factor for size, factor in zip(shapes[-1], stride, strict=True)))
+        """Shape of the feature maps of each stage, at its end."""
+        shapes, current = [], self.patch_size
+        for stride, lost in zip_longest(self.strides, self.lost, fillvalue=(0,) * len(self.patch_size)):
+            current = tuple(size // step - less for size, step, less in zip(current, stride, lost, strict=True))
+            shapes.append(current)
         return tuple(shapes)
 
 
-def find_topology(spacing_mm: Sequence[float], size: Sequence[float], constants: PlannerConstants = NNUNET) -> Topology:
+def find_topology(
+    spacing_mm: Sequence[float],
+    size: Sequence[float],
+    constants: PlannerConstants = NNUNET,
+    *,
+    is_input: bool = False,
+) -> Topology:
     """Pool the finest axes together until all are of similar spacing, then all, as far as their sizes allow.
 
     Args:
         spacing_mm: Voxel size.
-        size: The patch wanted; medians may end in one half. It is padded up where the strides do not divide it.
+        size: What the network is to tell of; medians may end in one half. It is padded up where the strides do not
+            divide it, and by the context that valid convolutions lose.
         constants: The numbers of the rule.
+        is_input: The size is the patch itself, which valid convolutions make smaller.
     """
-    num_axes = len(spacing_mm)
+    num_axes, edge = len(spacing_mm), constants.kernel_edge
     spacing, remaining = list(spacing_mm), list(size)
     kernel = [1] * num_axes
     strides, kernels = [(1,) * num_axes], []
-    while len(strides) != constants.max_stages and (pooled := _axes_to_pool(spacing, remaining, constants)):
+    while len(strides) != constants.max_stages:
+        step = constants.stem_stride if len(strides) == 1 else 2
+        pooled = _axes_to_pool(spacing, remaining, constants, step)
+        if not pooled:
+            break
         finest = min(spacing)
         # Kernels are settled before this pooling: they belong to the stage above it, and 3 stays 3.
         kernel = [
-            3 if size_so_far == 3 or value / finest < constants.pooling_spacing_ratio else 1
+            edge if size_so_far == edge or value / finest < constants.pooling_spacing_ratio else 1
             for size_so_far, value in zip(kernel, spacing, strict=True)
         ]
         kernels.append(tuple(kernel))
-        strides.append(tuple(2 if axis in pooled else 1 for axis in range(num_axes)))
+        strides.append(tuple(step if axis in pooled else 1 for axis in range(num_axes)))
         for axis in pooled:
-            spacing[axis] *= 2
-            remaining[axis] = math.ceil(remaining[axis] / 2)
-    kernels.append((3,) * num_axes)
+            spacing[axis] *= step
+            remaining[axis] = math.ceil(remaining[axis] / step)
+    kernels.append((edge,) * num_axes)
     divisor = (math.prod(axis) for axis in zip(*strides, strict=True))
     padded = tuple(math.ceil(value / factor) * factor for value, factor in zip(size, divisor, strict=True))
-    return Topology(padded, tuple(strides), tuple(kernels))
+    topology = Topology(padded, tuple(strides), tuple(kernels))
+    return topology if constants.padding == "same" else _valid(topology, size, constants, is_input=is_input)
 
 
-def _axes_to_pool(spacing: Sequence[float], size: Sequence[float], constants: PlannerConstants) -> list[int]:
-    """The axes that the next stage halves; none where pooling ends."""
+def _valid(topology: Topology, size: Sequence[float], constants: PlannerConstants, *, is_input: bool) -> Topology:
+    """The topology with the patch that its valid convolutions need to tell of that size."""
+    network = bare_network(topology, constants)
+    at_least = size if is_input else [edge + 2 * halo for edge, halo in zip(size, network.halo, strict=True)]
+    counts = zip(topology.kernel_sizes, network.num_convs_encoder, strict=True)
+    lost = tuple(tuple(num * (edge - 1) for edge in kernel) for kernel, num in counts)
+    return replace(topology, patch_size=network.legal_size(at_least), lost=lost, halo=network.halo)
+
+
+def bare_network(topology: Topology, constants: PlannerConstants) -> NetworkPlan:
+    """The network of a topology: widths doubled from stage to stage up to a limit, depths as the constants say."""
+    limit = constants.of(len(topology.patch_size)).max_features
+    encoder, decoder = constants.depths(topology.num_stages)
+    return NetworkPlan(
+        name=constants.network,
+        features=tuple(min(limit, constants.base_features * 2**stage) for stage in range(topology.num_stages)),
+        kernel_sizes=topology.kernel_sizes,
+        strides=topology.strides,
+        num_convs_encoder=encoder,
+        num_convs_decoder=decoder,
+        padding=constants.padding,
+        options=constants.options,
+    )
+
+
+def _axes_to_pool(
+    spacing: Sequence[float], size: Sequence[float], constants: PlannerConstants, step: int = 2
+) -> list[int]:
+    """The axes that the next stage halves, or divides by another step; none where pooling ends."""
     edge = constants.min_bottleneck_edge
-    large = [axis for axis, value in enumerate(size) if value >= 2 * edge]
+    large = [axis for axis, value in enumerate(size) if value >= step * edge]
     if not large:
         return []
     finest = min(spacing[axis] for axis in large)
     similar = [axis for axis in large if spacing[axis] / finest < constants.pooling_spacing_ratio]
-    if len(similar) == 1 and size[similar[0]] < 3 * edge:
+    if len(similar) == 1 and size[similar[0]] < (step + 1) * edge:
         return []
     return similar
 
@@ -117,7 +169,11 @@ def explain_strides(
         if pooled and pooled[-1] < topology.num_stages - 1:
             left = topology.stage_shapes[-1][axis]
             parts.append(f"{name} stops at stage {pooled[-1] + 1} with {counted(left, 'voxel')}")
-    parts.append(f"pooling ends at {by_axis(topology.stage_shapes[-1])} voxels: {needed}")
+    if constants.stem_stride != 2:
+        parts.append(f"stage 2 is {constants.stem_stride} times coarser, the edge of the network's own patches")
+    end = f"pooling ends at {by_axis(topology.stage_shapes[-1])} voxels"
+    is_deepest = topology.num_stages == constants.max_stages
+    parts.append(f"{end}, with {constants.max_stages} stages at most" if is_deepest else f"{end}: {needed}")
     return "; ".join(parts)
 
 
@@ -178,4 +234,7 @@ def explain_kernels(
                 f"neighbours along {name} are {ratio} times as far apart as along {axes[finest]}, so the kernel is 1 "
                 f"along {name} in {where}, until pooling brings the spacings within a factor of {limit} or ends"
             )
-    return "; ".join(parts) or f"all axes are within a factor of {limit} of the finest, so kernels are 3 everywhere"
+    return (
+        "; ".join(parts)
+        or f"all axes are within a factor of {limit} of the finest, so kernels are {constants.kernel_edge} everywhere"
+    )

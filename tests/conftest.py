@@ -15,12 +15,12 @@ from autounet.data.dataset import RawDataset
 from autounet.fingerprint import Fingerprint
 from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelSchema
+from autounet.network_plan import NetworkPlan
 from autounet.plans import (
     ChannelPlan,
     Configuration,
     Decision,
     IntensityStatistics,
-    NetworkPlan,
     NormalizationName,
     Plan,
 )

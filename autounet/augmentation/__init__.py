@@ -15,6 +15,7 @@ POLICIES: Registry["Policy"] = Registry(
         "da5": "autounet.augmentation.policies:DA5",
         "light": "autounet.augmentation.policies:LIGHT",
         "unet2015": "autounet.augmentation.policies:UNET2015",
+        "unet3d2016": "autounet.augmentation.policies:UNET3D2016",
         "none": "autounet.augmentation.policies:NONE",
     },
 )

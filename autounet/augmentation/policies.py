@@ -121,4 +121,12 @@ UNET2015 = Policy(
     mirrors=False,
 )
 
+# 3D U-Net (Çiçek et al., 2016), section 3: displacements of 4 voxels on a grid of spacing 32, here of 4 nodes an axis
+# as in its patch; turned by up to 30 degrees, as in the network that was released; grey values as above.
+UNET3D2016 = Policy(
+    spatial=Spatial(p_rotation=1.0, p_scaling=1.0, elastic=Elastic(p=1.0, num_nodes=4, sigma=4.0), margin=1.0),
+    intensity=(Brightness(p=1.0, factor=(0.75, 1.25)), BrightnessShift(p=1.0, sigma=0.1)),
+    mirrors=False,
+)
+
 NONE = Policy(mirrors=False, previous=PreviousChanges())

@@ -11,6 +11,7 @@ from autounet.errors import RequestError
 if TYPE_CHECKING:
     from autounet.launch.fold_run import Extension
     from autounet.models.folder import FoldName
+    from autounet.networks.description import RecipeHints
     from autounet.planners.request import PlanRequest
     from autounet.training.config import TrainConfig
 
@@ -98,17 +99,23 @@ def _typed(values: Sequence[float]) -> str:
 
 
 def train_config(
-    recipe: str | None, file: Path | None, planned_seconds: float | None, flags: Mapping[str, Any]
+    recipe: str | None,
+    file: Path | None,
+    planned_seconds: float | None,
+    flags: Mapping[str, Any],
+    hints: RecipeHints | None = None,
 ) -> TrainConfig:
     """How to train: the recipe, with what the file says over it, with the flags over that.
 
-    The recipe is `clock` where a time is given or was planned for and no epochs or steps are, else `nnunet`.
+    The recipe is `paper` where the network's paper tells how it was trained; else `clock` where a time is given or was
+    planned for and no epochs or steps are; else `nnunet`.
 
     Args:
         recipe: Its name, if one was asked for.
         file: YAML with the fields of `TrainConfig`, or the flags' names for them.
         planned_seconds: The time that the plan was made for.
         flags: Fields of `TrainConfig`; `None` where a flag was not given.
+        hints: How the network's paper trained, as far as it says.
 
     Raises:
         RequestError: Something is unknown or does not go together; it is named.
@@ -126,7 +133,12 @@ def train_config(
     choices = {name: _understood(name, value) for name, value in choices.items()}
     if choices.get("max_seconds") is not None and lengths:
         raise RequestError(f"--max-time and --{lengths[0][4:]} exclude each other: give the time or the length")
-    chosen = recipe or ("clock" if choices.get("max_seconds") is not None else "nnunet")
+    of_paper = hints.choices if hints else {}
+    if recipe == "paper" and not of_paper:
+        raise RequestError("--recipe paper: nothing is known of how this network was trained; take nnunet or clock")
+    chosen = recipe or ("paper" if of_paper else "clock" if choices.get("max_seconds") is not None else "nnunet")
+    if chosen == "paper":
+        choices = {**of_paper, **choices}
     if "growth" in choices and not choices["growth"]:
         choices.setdefault("growth_batch", 0.0)
     base = TrainConfig.recipe(chosen).model_dump()

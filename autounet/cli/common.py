@@ -21,7 +21,14 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cu
 PlannerOption = Annotated[
     str, typer.Option("--planner", help="default, nnunet, nnunet_resenc, nnunet_resenc_m, _l or _xl.")
 ]
-NetworkOption = Annotated[str | None, typer.Option("--network", help="Architecture.", show_default="the planner's")]
+NetworkOption = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        help="Architecture, as NAME or NAME,key=value,... (autounet networks lists them).",
+        show_default="the planner's",
+    ),
+]
 ConfigurationsOption = Annotated[
     list[str] | None,
     typer.Option("-c", "--configuration", help="2d, 3d_fullres, ...; several may follow.", show_default="all"),

@@ -86,8 +86,10 @@ def plan(
     reporter, place = _reporter(), _workspace(workspace)
     # To look at a plan is not to make it anew: what was overruled or edited is shown as it is.
     folds = SplitRequest(group_by=group_by, site_by=site_by)
-    asks_nothing = max_time is None and request == PlanRequest() and folds == SplitRequest()
-    planned = pipeline.existing_plan(place, dataset, planner=planner) if explain and asks_nothing else None
+    asks_nothing = max_time is None and request == PlanRequest(network=network) and folds == SplitRequest()
+    planned = (
+        pipeline.existing_plan(place, dataset, planner=planner, network=network) if explain and asks_nothing else None
+    )
     planned = planned or pipeline.plan(
         place,
         dataset,
@@ -163,6 +165,7 @@ def preprocess(
     dataset: Annotated[str, typer.Argument(help="4, 004 or Dataset004_Name.")],
     configuration: ConfigurationsOption = None,
     planner: PlannerOption = "default",
+    network: NetworkOption = None,
     jobs: JobsOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -176,12 +179,34 @@ def preprocess(
         dataset,
         configurations=configuration,
         planner=planner,
+        network=network,
         jobs=jobs,
         reporter=reporter,
     )
     _tell_prepared(reporter, done.counts)
     for line in what_next(done.plan, done.path, dict.fromkeys(done.counts, 0)):
         reporter.say(line)
+
+
+@app.command("networks")
+def networks(
+    dataset: Annotated[
+        str | None, typer.Argument(help="As they are planned for it.", show_default="the sizes of their papers")
+    ] = None,
+    planner: PlannerOption = "default",
+    device: DeviceOption = "auto",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """List all networks with their paper, parameters, and the memory that training takes."""
+    from autounet import pipeline
+    from autounet.report.networks import networks_table
+
+    reporter = _reporter()
+    found = pipeline.networks(_workspace(workspace), dataset, planner=planner, device=device, reporter=reporter)
+    title = "Networks as in their papers, with one channel and two classes"
+    title = title if dataset is None else f"Networks as they are planned for dataset {dataset}"
+    reporter.console.print(networks_table(found, title))
+    reporter.say("Train one with: autounet train DATASET CONFIGURATION FOLD --network NAME, or NAME,option=value,...")
 
 
 def _tell_prepared(reporter: ConsoleReporter, counts: dict[str, PreparedCount]) -> None:

@@ -21,7 +21,10 @@ def preview(
     ] = None,
     augmentation: Annotated[
         str | None,
-        typer.Option(help="nnunet, da5, light, unet2015, none or package.module:NAME.", show_default="as train has it"),
+        typer.Option(
+            help="nnunet, da5, light, unet2015, unet3d2016, none or module:NAME.",
+            show_default="as train has it",
+        ),
     ] = None,
     patches: Annotated[int, typer.Option("--patches", min=1, max=50, help="How many, a row each.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Another one shows others.")] = 0,

@@ -47,7 +47,7 @@ Growth = Annotated[
 GrowthBatch = Annotated[float | None, _choice("--growth-batch", help="1 keeps a step's voxels while patches grow.")]
 ForegroundShare = Annotated[float | None, _choice("--foreground-share", help="Patches centred on foreground.")]
 AugmentationName = Annotated[
-    str | None, _choice("--augmentation", help="Random changes: nnunet, da5, light, unet2015 or none.")
+    str | None, _choice("--augmentation", help="Random changes: nnunet, da5, light, unet2015, unet3d2016 or none.")
 ]
 AugmentationBackend = Annotated[
     str | None, _choice("--augmentation-backend", help="What makes them: workers or device.", default="auto")

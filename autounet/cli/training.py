@@ -41,7 +41,9 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", help="nnunet or clock: what all choices below begin with.", show_default="clock if given a time"
+            "--recipe",
+            help="nnunet, clock, or paper, the network's: what all choices below begin with.",
+            show_default="paper if --network has one, else clock if given a time",
         ),
     ] = None,
     config: Annotated[
@@ -97,9 +99,13 @@ def train(
     from autounet import pipeline
 
     place = _workspace(workspace)
-    planned = pipeline.planned_seconds(place, dataset, configuration, planner)
-    choices = train_config(recipe, config, planned, context.params)
+    planned = pipeline.planned_seconds(place, dataset, configuration, planner, network)
     reporter = _reporter()
+    of_network = pipeline.network_recipe(network)
+    choices = train_config(recipe, config, planned, context.params, of_network.hints)
+    told = of_network.told(choices) if recipe in (None, "paper") else None
+    if told is not None:
+        reporter.say(told)
 
     def train_one(number: str) -> None:
         replicas = _replicas(device)
@@ -133,7 +139,9 @@ def train(
         return
     if resume or extend or overwrite:
         raise RequestError(f"{ALL_FOLDS} trains the folds that are missing; for one that is there, name it")
-    model, missing = pipeline.folds_to_train(place, dataset, configuration, planner=planner, network=network)
+    model, missing = pipeline.folds_to_train(
+        place, dataset, configuration, planner=planner, network=network, device=device, reporter=reporter
+    )
     reporter.say(f"{model}: {_listing(missing)} to train" if missing else f"{model}: every fold is trained")
     names = _devices(devices, device)
     if len(names) > 1 and len(missing) > 1:

@@ -22,7 +22,7 @@ from autounet.inference.export import CaseLogits, export_case
 from autounet.inference.sliding_window import SlidingWindow, Tell
 from autounet.laterality import swapped_channels
 from autounet.models.folder import ModelRecord, finished_folds, fold_folder, load_network
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.case import CaseProperties, PreparedCase, prepare_case, prepared_shape
@@ -155,6 +155,8 @@ class Predictor:
             swapped_inputs=swapped_inputs(record.plan, record.configuration, mirrors.pairs),
             accumulate=chosen.accumulate,
             skip=chosen.skip,
+            halo=record.configuration.network.halo,
+            divisor=record.configuration.network.divisor,
         )
         return cls(record.plan, record.configuration, networks, window, device)
 
@@ -232,6 +234,15 @@ class Predictor:
         """What the logits of a prepared image of this spatial shape take."""
         num_voxels = int(np.prod(self.window.padded_shape(shape)))
         return num_voxels * self.plan.labels.num_outputs * self.window.accumulate.itemsize
+
+    def prune(self, depth: int) -> None:
+        """Leave out what lies deeper in the networks.
+
+        Raises:
+            RequestError: They cannot be pruned, or not so.
+        """
+        for network in self.networks:
+            network.prune(depth)
 
     def without_mirrors(self) -> Predictor:
         """The same predictor, faster and a little less exact."""

@@ -1,4 +1,4 @@
-"""Logits of a whole prepared image: tiles and their mirrors, in batches, blended by Gaussian weights."""
+"""Logits of a whole prepared image: tiles and their mirrors, in batches, put together."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from autounet.inference.constant import constant_tiles
-from autounet.inference.tiles import TILE_STEP, gaussian_weights, tile_origins
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.inference.placement import Abutting, Blended, Placement, padded_size, place
+from autounet.inference.tiles import TILE_STEP
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.precision import Precision
 
 Mirrored = tuple[int, ...]
@@ -35,6 +35,8 @@ class SlidingWindow:
         swapped_inputs: The same of the network's input, where an earlier stage's left and right are part of it.
         accumulate: What tiles are added up in; folds and mirrors of a tile are always added up in float32.
         skip: Compute tiles in which nothing varies once (`autounet.inference.constant`).
+        halo: What valid convolutions lose on each side of a tile; empty for padded ones.
+        divisor: Of a network that loses some.
     """
 
     tile: tuple[int, ...]
@@ -47,6 +49,8 @@ class SlidingWindow:
     swapped_inputs: tuple[int, ...] = ()
     accumulate: torch.dtype = torch.float32
     skip: bool = True
+    halo: tuple[int, ...] = ()
+    divisor: tuple[int, ...] = ()
 
     @torch.inference_mode()
     def logits(
@@ -70,52 +74,49 @@ class SlidingWindow:
         """
         device = results_on or image.device
         if len(self.tile) == 3:
-            return self._blend(networks, image[None], device, tell)[0]
+            return self._together(networks, image[None], device, tell)[0]
         # The slices of a volume are a batch to a 2D network.
-        return self._blend(networks, image.transpose(0, 1), device, tell).transpose(0, 1)
+        return self._together(networks, image.transpose(0, 1), device, tell).transpose(0, 1)
 
     def padded_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The spatial shape of an image, at least that of a tile."""
+        """The spatial shape of an image, at least that of a tile where logits are blended."""
         leading = len(shape) - len(self.tile)
-        return (*shape[:leading], *(max(pair) for pair in zip(shape[leading:], self.tile, strict=True)))
+        within = shape[leading:]
+        return (*shape[:leading], *(within if any(self.halo) else padded_size(within, self.tile)))
 
     def num_tiles(self, shape: Sequence[int]) -> int:
         """Tiles of an image of this spatial shape `(Z, Y, X)`."""
         leading = len(shape) - len(self.tile)
-        padded = self.padded_shape(shape)
-        return len(tile_origins(padded[leading:], self.tile, self.step)) * math.prod(padded[:leading])
+        placement = self._placement(shape[leading:], torch.device("cpu"))
+        return len(placement.origins) * math.prod(shape[:leading])
 
     @property
     def num_mirrors(self) -> int:
         """Views of a tile: itself and its mirror images."""
         return 1 << len(self.mirror_axes)
 
-    def _blend(
+    def _together(
         self, networks: Sequence[SegmentationNetwork], images: Tensor, results_on: torch.device, tell: Tell | None
     ) -> Tensor:
         """`(N, C, *spatial)` to `(N, K, *spatial)`."""
-        spatial = images.shape[2:]
-        padding = [max(0, edge - size) for size, edge in zip(spatial, self.tile, strict=True)]
-        before = [missing // 2 for missing in padding]
-        padded = F.pad(images, _pad_argument(before, padding)) if any(padding) else images
-        origins = tile_origins(padded.shape[2:], self.tile, self.step)
-        weights = torch.from_numpy(gaussian_weights(self.tile)).to(results_on)
-        norm = torch.zeros(padded.shape[2:], device=results_on)
-        for origin in origins:
-            norm[self._place(origin)] += weights
+        placement = self._placement(images.shape[2:], results_on)
+        padded = placement.padded(images)
+        numbered = [(index, origin) for index in range(len(padded)) for origin in placement.origins]
+        places = [(index, place(origin, self.tile)) for index, origin in numbered]
         total: Tensor | None = None
-        places = [(index, self._place(origin)) for index in range(len(padded)) for origin in origins]
         for number, logits in self._logits_of_tiles(networks, padded, places, tell):
-            index, place = places[number]
             if total is None:
-                shape = (len(padded), len(logits), *padded.shape[2:])
+                shape = (len(padded), len(logits), *placement.total_size)
                 total = torch.zeros(shape, dtype=self.accumulate, device=results_on)
-            # Divided before it is added: half precision then holds a mean, never a sum that could overflow.
-            share = weights / norm[place]
-            total[index][(slice(None), *place)] += logits.to(results_on).mul_(share)
+            index, origin = numbered[number]
+            placement.add(total[index], origin, logits)
         assert total is not None
-        inside = tuple(slice(first, first + size) for first, size in zip(before, spatial, strict=True))
-        return total[(slice(None), slice(None), *inside)]
+        return placement.inside(total)
+
+    def _placement(self, spatial: Sequence[int], device: torch.device) -> Placement:
+        if any(self.halo):
+            return Abutting(spatial, self.tile, self.halo, self.divisor)
+        return Blended(spatial, self.tile, self.step, device)
 
     def _logits_of_tiles(
         self,
@@ -176,9 +177,6 @@ class SlidingWindow:
             for number in numbers:
                 yield number, mean.clone()
 
-    def _place(self, origin: Sequence[int]) -> tuple[slice, ...]:
-        return tuple(slice(at, at + edge) for at, edge in zip(origin, self.tile, strict=True))
-
     def _mirrored(self, tile: Tensor, axes: Mirrored) -> Tensor:
         """A tile `(C, *tile)` as its mirror image would have been given to the network."""
         if self.swap_axis in axes and self.swapped_inputs:
@@ -216,9 +214,3 @@ def _flip(array: Tensor, axes: Mirrored) -> Tensor:
 def _combinations(axes: Sequence[int]) -> list[Mirrored]:
     """Every subset of the axes, the empty one first."""
     return [subset for size in range(len(axes) + 1) for subset in itertools.combinations(axes, size)]
-
-
-def _pad_argument(before: Sequence[int], padding: Sequence[int]) -> list[int]:
-    """`F.pad` lists the last axis first, each as (before, after)."""
-    pairs = [(first, missing - first) for first, missing in zip(before, padding, strict=True)]
-    return [value for pair in reversed(pairs) for value in pair]

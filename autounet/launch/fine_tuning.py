@@ -10,7 +10,7 @@ from torch import Tensor
 from autounet.models.folder import ModelRecord, build_network
 from autounet.models.source import StartingPoint
 from autounet.networks import NETWORKS
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.progress import SILENT, Reporter
 from autounet.training.ports import Ports, roles
 from autounet.training.transfer import transfer

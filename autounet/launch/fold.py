@@ -22,7 +22,7 @@ from autounet.losses.deep_supervision import DeepSupervision
 from autounet.losses.options import build_loss
 from autounet.losses.segmentation import SegmentationLoss
 from autounet.models.folder import ModelRecord, build_network, record_path, save_weights, seal_fold
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.parallel import available_cpus, available_memory_bytes
 from autounet.progress import SILENT, Reporter, duration
@@ -149,6 +149,7 @@ def _trainer(
 ) -> Trainer:
     config, device = record.config, run.replicas.device
     network.deep_supervision = config.deep_supervision
+    weights = network.output_weights if config.deep_supervision else None
     strides = network.output_strides if config.deep_supervision else network.output_strides[:1]
     loss = build_loss(config.loss, record.plan.labels, batch_dice=record.configuration.batch_dice)
     if config.compile:
@@ -161,7 +162,7 @@ def _trainer(
     total_seconds = _training_seconds(run, config, validation)
     return Trainer(
         network,
-        SegmentationObjective(DeepSupervision(loss, strides), precision, run.replicas),
+        SegmentationObjective(DeepSupervision(loss, strides, weights), precision, run.replicas),
         _stages(run, record, loss, reporter),
         config,
         total_seconds=total_seconds,
@@ -215,6 +216,7 @@ def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss, reporter:
             config.foreground_share,
             config.seed,
             label_maps,
+            configuration.network.halo,
             on_device=backend.on_device,
         )
         stages.append(PatchStage(stage.end, sampler))

@@ -79,7 +79,7 @@ def find_out_of_fold(
     assert configuration.previous_stage is not None
     command = (
         f"autounet train {int(plan.dataset_name[7:10])} {configuration.previous_stage} all-folds"
-        f"{planner_option(plan.planner)}"
+        f"{planner_option(plan.planner, plan.network)}"
     )
     if missing:
         raise RequestError(
@@ -211,7 +211,7 @@ def require_same(model: Path, fold: FoldName, plan: Plan, splits: Sequence[Split
     record = ModelRecord.read(record_path(folder))
     anew = (
         f"Train it anew: autounet train {int(plan.dataset_name[7:10])} {record.configuration.name} {fold}"
-        f"{planner_option(plan.planner)} --overwrite"
+        f"{planner_option(plan.planner, plan.network)} --overwrite"
     )
     if record.plan.labels != plan.labels or record.plan.channels != plan.channels:
         raise RequestError(f"{folder} was trained with other labels or channels than the plan's. {anew}")

@@ -33,20 +33,20 @@ def without_own(request: PlanRequest, path: Path) -> PlanRequest:
     return request.model_copy(update={"configurations": rest})
 
 
-def read_plan(preprocessed: Path, planner: str, dataset: str) -> Plan:
-    """The plan of a planner.
+def read_plan(preprocessed: Path, planner: str, dataset: str, network: str | None = None) -> Plan:
+    """The plan of a planner, or its plan for a network that was asked for.
 
     Raises:
         RequestError: There is none, or it does not hold together.
     """
-    path = plan_path(preprocessed, planner)
+    path = plan_path(preprocessed, planner, network)
     if not path.exists():
         others = sorted(other.stem.removeprefix("plan_") for other in preprocessed.glob("plan_*.json"))
-        known = [name for name in others if ".previous" not in name]
+        known = [name for name in others if ".previous" not in name and "__" not in name]
         there = f" There are plans by: {', '.join(known)} (--planner)." if known else ""
         raise RequestError(
             f"{path} does not exist. Make it with: autounet plan_and_preprocess -d {dataset}"
-            f"{planner_option(planner)}.{there}"
+            f"{planner_option(planner, network)}.{there}"
         )
     return Plan.read(path)
 
@@ -60,7 +60,7 @@ def write_plan(plan: Plan, folder: Path, reporter: Reporter) -> tuple[Plan, Path
     Returns:
         The plan as it was written, and its path.
     """
-    path = plan_path(folder, plan.planner)
+    path = plan_path(folder, plan.planner, plan.network)
     earlier = _read_if_whole(path)
     if earlier is not None:
         plan = with_own_configurations(plan, earlier)

@@ -9,29 +9,19 @@ from autounet.data.splits import SPLITS_FILE, Split, load_or_make_splits
 from autounet.errors import RequestError
 from autounet.launch.plan_files import must_prepare
 from autounet.models.folder import FoldName, ModelRecord, record_path
-from autounet.networks import NETWORKS
 from autounet.planners import planner_option
 from autounet.plans import Configuration, Plan
-
-
-def with_network(configuration: Configuration, network: str | None) -> Configuration:
-    """The configuration with another architecture, as deep as that one wants to be."""
-    architecture = NETWORKS.find(network or configuration.network.name)
-    if network is None or network == configuration.network.name:
-        return configuration
-    encoder, decoder = architecture.default_depths(configuration.network.num_stages)
-    update = {"name": network, "num_convs_encoder": encoder, "num_convs_decoder": decoder}
-    return configuration.model_copy(update={"network": configuration.network.model_copy(update=update)})
 
 
 def require_prepared(raw: RawDataset, plan: Plan, configuration: Configuration, preprocessed: Path) -> None:
     """Every case must be prepared from the raw files and the plan as they are now."""
     stale = must_prepare(raw, plan, configuration, preprocessed)
     if stale:
+        options = planner_option(plan.planner, plan.network)
         raise RequestError(
             f"{len(stale)} of {len(raw.cases)} cases are not prepared for {configuration.name}, or their files or the "
             f"plan changed since (first: {stale[0]}). Prepare them with: "
-            f"autounet preprocess {int(plan.dataset_name[7:10])} -c {configuration.name}{planner_option(plan.planner)}"
+            f"autounet preprocess {int(plan.dataset_name[7:10])} -c {configuration.name}{options}"
         )
 
 

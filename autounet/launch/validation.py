@@ -16,7 +16,7 @@ from autounet.evaluation.summary import CaseScores, Summary, mean_of_known, summ
 from autounet.geometry import Array
 from autounet.inference.predictor import Predictor
 from autounet.inference.probabilities import SUFFIX
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
 from autounet.progress import SILENT, Reporter

@@ -19,13 +19,21 @@ class DeepSupervision(nn.Module):
     Args:
         loss: What to apply.
         output_strides: For each output, how much coarser than the label map it is on each axis.
+        weights: Of the outputs, where the network tells them; they are normalised to sum 1.
     """
 
-    def __init__(self, loss: SegmentationLoss, output_strides: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self,
+        loss: SegmentationLoss,
+        output_strides: Sequence[Sequence[int]],
+        weights: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self.loss = loss
         self.output_strides = [tuple(stride) for stride in output_strides]
         self.weights = deep_supervision_weights(len(self.output_strides))
+        if weights is not None:
+            self.weights = [weight / sum(weights) for weight in weights]
 
     def forward(
         self, outputs: Sequence[Tensor], label: Tensor, annotated: Tensor | None = None, maps: Tensor | None = None

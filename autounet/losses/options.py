@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +13,7 @@ from autounet.labels import LabelSchema
 from autounet.losses import LOSSES
 from autounet.losses.segmentation import SegmentationLoss
 from autounet.records import nearest
+from autounet.registry import split_choice
 
 
 def build_loss(text: str, labels: LabelSchema, *, batch_dice: bool) -> SegmentationLoss:
@@ -25,21 +27,18 @@ def build_loss(text: str, labels: LabelSchema, *, batch_dice: bool) -> Segmentat
     Raises:
         RequestError: There is no such loss or hyperparameter, or the value does not fit it.
     """
-    name, *pairs = text.split(",")
-    build = LOSSES.find(name.strip())
-    options = {"batch_dice": batch_dice, **_options(name, build, pairs)}
+    name, written = split_choice(text, "loss")
+    build = LOSSES.find(name)
+    options = {"batch_dice": batch_dice, **_options(name, build, written)}
     return build(labels, **options)
 
 
-def _options(name: str, build: Any, pairs: list[str]) -> dict[str, Any]:
+def _options(name: str, build: Any, written: Mapping[str, str]) -> dict[str, Any]:
     constructor = build.__init__ if inspect.isclass(build) else build
     kinds = get_type_hints(constructor)
     known = [key for key, entry in inspect.signature(build).parameters.items() if entry.kind == entry.KEYWORD_ONLY]
     options = {}
-    for pair in pairs:
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals:
-            raise RequestError(f"'{pair}' is no option of the loss '{name}': write {name},key=value")
+    for key, value in written.items():
         if key not in known:
             raise RequestError(f"the loss '{name}' has no '{key}'.{nearest(key, known)} It has {', '.join(known)}.")
         options[key] = _value(name, key, value, kinds.get(key, str))

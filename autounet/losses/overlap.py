@@ -18,16 +18,19 @@ class Dice(SegmentationLoss):
         labels: What the values mean.
         batch_dice: Pool over the batch.
         smooth: Decides the value where a class is absent from both.
+        squared: Whether probabilities are squared in the denominator, as in V-Net's paper.
     """
 
-    def __init__(self, labels: LabelSchema, *, batch_dice: bool, smooth: float = DICE_SMOOTH) -> None:
+    def __init__(
+        self, labels: LabelSchema, *, batch_dice: bool, smooth: float = DICE_SMOOTH, squared: bool = False
+    ) -> None:
         super().__init__(labels, batch_dice=batch_dice)
         require(smooth >= 0, "smooth", smooth, "0 or more")
-        self.smooth = smooth
+        self.smooth, self.squared = smooth, squared
 
     def compare(self, given: Targets) -> Tensor:
         """See the class."""
-        return soft_dice_loss(*given.foreground, pool_batch=given.pool_batch, smooth=self.smooth)
+        return soft_dice_loss(*given.foreground, pool_batch=given.pool_batch, smooth=self.smooth, squared=self.squared)
 
 
 class Tversky(SegmentationLoss):

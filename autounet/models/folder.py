@@ -25,8 +25,8 @@ from autounet.models.integrity import RECORD, WEIGHTS, require_intact, write_che
 from autounet.models.selftest import SelfTest, write_self_test
 from autounet.models.training_data import TrainingData
 from autounet.networks import NETWORKS
-from autounet.networks.blocks import SegmentationNetwork
-from autounet.plans import Configuration, Plan
+from autounet.networks.base import SegmentationNetwork
+from autounet.plans import Configuration, Plan, file_label
 from autounet.records import SCHEMA_VERSION, Record
 from autounet.training.checkpoint import load_tensors, save_tensors
 from autounet.training.config import TrainConfig
@@ -108,7 +108,8 @@ class ModelRecord(Record):
 
 def model_folder(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:
     """Where the folds of a configuration lie."""
-    return workspace.results / plan.dataset_name / f"{plan.planner}__{configuration.network.name}__{configuration.name}"
+    network = file_label(plan.network or configuration.network.name)
+    return workspace.results / plan.dataset_name / f"{plan.planner}__{network}__{configuration.name}"
 
 
 def previous_stage_folder(model: Path, record: ModelRecord) -> Path | None:

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from autounet.errors import RequestError
 from autounet.labels import LabelSchema
 from autounet.models.integrity import SELF_TEST
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.network_plan import NetworkPlan
+from autounet.networks.base import SegmentationNetwork
 from autounet.plans import Configuration, Plan
 from autounet.records import Record
 from autounet.training.checkpoint import load_tensors, save_tensors
@@ -83,7 +84,9 @@ def write_self_test(fold: Path, network: SegmentationNetwork, plan: Plan, config
         plan: The dataset's.
         configuration: What the network was trained as.
     """
-    image = _made_up(plan.num_inputs(configuration), len(plan.channels), _size(network, configuration.patch_size))
+    image = _made_up(
+        plan.num_inputs(configuration), len(plan.channels), _size(configuration.network, configuration.patch_size)
+    )
     logits = _logits(network, image)
     sample = _sample(logits)
     save_tensors(fold / SELF_TEST, {"image": image, "logits": sample}, {"format": "autounet self-test"})
@@ -118,14 +121,10 @@ def run_self_test(fold: Path, expected: SelfTest, network: SegmentationNetwork, 
     )
 
 
-def _size(network: SegmentationNetwork, patch: tuple[int, ...]) -> tuple[int, ...]:
+def _size(network: NetworkPlan, patch: tuple[int, ...]) -> tuple[int, ...]:
     """Of a patch that is cut to what every resolution needs to have some voxels."""
-    if any(network.halo):
-        return patch
-    return tuple(
-        max(2 * factor, min(edge, -(-_SHORTEST_EDGE // factor) * factor))
-        for edge, factor in zip(patch, network.divisor, strict=True)
-    )
+    short = network.legal_size([_SHORTEST_EDGE + 2 * halo for halo in network.halo])
+    return tuple(map(max, network.smallest_size, map(min, patch, short)))
 
 
 def _made_up(num_inputs: int, num_image_channels: int, size: tuple[int, ...]) -> Tensor:

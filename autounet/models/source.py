@@ -42,13 +42,8 @@ class StartingPoint:
         network = self.record.configuration.network
         if network.num_spatial_dims != configuration.num_spatial_dims:
             return configuration
-        patch = tuple(map(_nearest_multiple, configuration.patch_size, network.divisor))
+        patch = network.nearest_size(configuration.patch_size)
         return configuration.model_copy(update={"network": network, "patch_size": patch})
-
-
-def _nearest_multiple(size: int, divisor: int) -> int:
-    """Of the divisor; where that changes the size, two at least, as instance norm knows nothing of one voxel."""
-    return size if size % divisor == 0 else max(2, round(size / divisor)) * divisor
 
 
 def read_starting_point(path: Path, fold: FoldName) -> StartingPoint:

@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING
 from autounet.registry import Registry
 
 if TYPE_CHECKING:
-    from autounet.networks.blocks import SegmentationNetwork
+    from autounet.networks.base import SegmentationNetwork
 
 NETWORKS: Registry["type[SegmentationNetwork]"] = Registry(
     "autounet.networks",
     "network",
     {
+        "attention_unet": "autounet.networks.attention_unet:AttentionUNet",
         "plain": "autounet.networks.plain:PlainUNet",
         "resenc": "autounet.networks.residual:ResidualEncoderUNet",
+        "unet2015": "autounet.networks.unet2015:UNet2015",
+        "unet3d2016": "autounet.networks.unet3d2016:UNet3D2016",
+        "unetpp": "autounet.networks.unetpp:UNetPlusPlus",
+        "vnet": "autounet.networks.vnet:VNet",
     },
 )

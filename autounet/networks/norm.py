@@ -1,13 +1,20 @@
-"""Instance normalisation, in whichever memory layout a CPU is fast in."""
+"""Norms; instance normalisation in whichever memory layout a CPU is fast in."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autounet.networks.description import NormName
+
+BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+# Of group norm, where the channels can be divided so.
+_NUM_GROUPS = 8
 CHANNELS_LAST: dict[int, torch.memory_format] = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -38,6 +45,36 @@ class InstanceNorm(nn.Module):
         if x.device.type in ("cpu", "meta"):
             return F.group_norm(x.contiguous(), self.num_channels, self.weight, self.bias, self.eps)
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+class CurrentBatchNorm(nn.Module):
+    """Batch norm that keeps no statistics: those of the batch in training, those of each sample in prediction.
+
+    So a tile is predicted the same whichever tiles are predicted with it.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_channels))
+        self.bias = nn.Parameter(torch.zeros(num_channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every channel."""
+        if self.training:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return F.group_norm(x, len(self.weight), self.weight, self.bias, self.eps)
+
+
+def make_norm(name: NormName, num_spatial_dims: int, num_channels: int) -> nn.Module:
+    """A norm with affine parameters; batch norm predicts with running statistics."""
+    makers: dict[NormName, Callable[[], nn.Module]] = {
+        "instance": lambda: InstanceNorm(num_channels),
+        "batch": lambda: BATCH_NORMS[num_spatial_dims](num_channels),
+        "group": lambda: nn.GroupNorm(math.gcd(_NUM_GROUPS, num_channels), num_channels),
+        "none": nn.Identity,
+    }
+    return makers[name]()
 
 
 def _is_channels_last(x: Tensor) -> bool:

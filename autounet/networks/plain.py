@@ -6,9 +6,12 @@ convolutions a stage, the first of which carries the stride. Decoder and wiring:
 
 from __future__ import annotations
 
-from autounet.networks.blocks import ConvStack
+from typing import ClassVar
+
+from autounet.network_plan import NetworkPlan
+from autounet.networks.blocks import ConvStack, Style
+from autounet.networks.description import ConvOptions, Paper
 from autounet.networks.unet import UNet
-from autounet.plans import NetworkPlan
 
 
 class PlainUNet(UNet):
@@ -20,10 +23,14 @@ class PlainUNet(UNet):
         num_outputs: Output channels.
     """
 
+    paper = Paper("Isensee et al.", "Nature Methods", 2021, "1904.08128")
+    Options: ClassVar[type[ConvOptions]] = ConvOptions
+
     def __init__(self, plan: NetworkPlan, in_channels: int, num_outputs: int) -> None:
+        style = Style.of(plan, self.Options.of(plan))
         encoder = (
             ConvStack(
-                plan.num_spatial_dims,
+                style,
                 in_channels if stage == 0 else plan.features[stage - 1],
                 plan.features[stage],
                 plan.kernel_sizes[stage],
@@ -32,4 +39,4 @@ class PlainUNet(UNet):
             )
             for stage in range(plan.num_stages)
         )
-        super().__init__(plan, encoder, num_outputs)
+        super().__init__(plan, encoder, num_outputs, style)

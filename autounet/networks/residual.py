@@ -16,13 +16,14 @@ its 1x1 convolution, so that a stride leaves out no voxel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from autounet.networks.blocks import LEAKY_SLOPE, POOLING, BlockStack, ConvNorm, ConvUnit
+from autounet.network_plan import NetworkPlan
+from autounet.networks.blocks import POOLING, BlockStack, ConvNorm, ConvUnit, Style, make_activation
+from autounet.networks.description import ConvOptions, NetworkOptions, Paper
 from autounet.networks.unet import UNet
-from autounet.plans import NetworkPlan
 
 # Blocks of the first stages (`nnUNetPlannerResEncM` and its siblings); all further ones have as many as the last.
 _BLOCKS = (1, 3, 4, 6)
@@ -35,23 +36,26 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, num_spatial_dims: int, in_channels: int, out_channels: int, kernel: Sequence[int], stride: Sequence[int]
+        self, style: Style, in_channels: int, out_channels: int, kernel: Sequence[int], stride: Sequence[int]
     ) -> None:
         super().__init__()
-        ones = (1,) * num_spatial_dims
-        self.first = ConvUnit(num_spatial_dims, in_channels, out_channels, kernel, stride)
-        self.second = ConvNorm(num_spatial_dims, out_channels, out_channels, kernel, ones)
+        ones = (1,) * style.num_spatial_dims
+        self.first = ConvUnit(style, in_channels, out_channels, kernel, stride)
+        self.second = ConvNorm(style, out_channels, out_channels, kernel, ones)
         # Without entries it is the identity.
         self.skip = nn.Sequential()
         if tuple(stride) != ones:
-            self.skip.append(POOLING[num_spatial_dims](tuple(stride)))
+            self.skip.append(POOLING[style.num_spatial_dims](tuple(stride)))
         if in_channels != out_channels:
-            self.skip.append(ConvNorm(num_spatial_dims, in_channels, out_channels, ones, ones, bias=False))
-        nn.init.zeros_(self.second.norm.weight)
+            self.skip.append(ConvNorm(style, in_channels, out_channels, ones, ones, bias=False))
+        self.activation = make_activation(style.activation, out_channels)
+        if style.norm != "none":
+            nn.init.zeros_(self.second.get_parameter("norm.weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in, *spatial)` to `(B, out, *spatial / stride)`."""
-        return F.leaky_relu(self.second(self.first(x)) + self.skip(x), LEAKY_SLOPE, inplace=True)
+        activated: Tensor = self.activation(self.second(self.first(x)) + self.skip(x))
+        return activated
 
 
 class ResidualStack(BlockStack):
@@ -70,12 +74,15 @@ class ResidualEncoderUNet(UNet):
         num_outputs: Output channels.
     """
 
+    paper = Paper("Isensee et al.", "MICCAI", 2024, "2404.09556")
+    Options: ClassVar[type[ConvOptions]] = ConvOptions
+
     def __init__(self, plan: NetworkPlan, in_channels: int, num_outputs: int) -> None:
-        dims, features = plan.num_spatial_dims, plan.features
-        stem = ConvUnit(dims, in_channels, features[0], plan.kernel_sizes[0], (1,) * dims)
+        dims, features, style = plan.num_spatial_dims, plan.features, Style.of(plan, self.Options.of(plan))
+        stem = ConvUnit(style, in_channels, features[0], plan.kernel_sizes[0], (1,) * dims)
         stages = [
             ResidualStack(
-                dims,
+                style,
                 features[max(stage - 1, 0)],
                 features[stage],
                 plan.kernel_sizes[stage],
@@ -84,14 +91,17 @@ class ResidualEncoderUNet(UNet):
             )
             for stage in range(plan.num_stages)
         ]
-        super().__init__(plan, [nn.Sequential(stem, stages[0]), *stages[1:]], num_outputs)
+        super().__init__(plan, [nn.Sequential(stem, stages[0]), *stages[1:]], num_outputs, style)
 
     @staticmethod
-    def default_depths(num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def default_depths(
+        num_stages: int, options: NetworkOptions | None = None
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """1, 3, 4, then 6 residual blocks a stage; one convolution a stage of the decoder.
 
         Args:
             num_stages: Resolutions, the bottleneck included.
+            options: Without effect.
 
         Returns:
             Of the encoder's stages, and of the decoder's, one entry fewer.

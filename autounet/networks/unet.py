@@ -17,8 +17,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from autounet.networks.blocks import CONVOLUTIONS, TRANSPOSED, ConvStack, SegmentationNetwork, initialize_he
-from autounet.plans import NetworkPlan
+from autounet.network_plan import NetworkPlan
+from autounet.networks.base import SegmentationNetwork
+from autounet.networks.blocks import CONVOLUTIONS, ConvStack, Style, initialize_he, make_up
 
 
 class UNet(SegmentationNetwork):
@@ -29,29 +30,25 @@ class UNet(SegmentationNetwork):
         encoder: A module a stage, the finest first: features of the stage before, the image for the first, to those
             of the stage, by its stride coarser.
         num_outputs: Output channels.
+        style: How the decoder's convolutions are made.
     """
 
-    def __init__(self, plan: NetworkPlan, encoder: Iterable[nn.Module], num_outputs: int) -> None:
+    def __init__(self, plan: NetworkPlan, encoder: Iterable[nn.Module], num_outputs: int, style: Style) -> None:
         super().__init__()
-        dims = plan.num_spatial_dims
-        features, kernels, strides = plan.features, plan.kernel_sizes, plan.strides
-        self.num_spatial_dims = dims
-        self.divisor = plan.divisor
-        self.halo = (0,) * dims
-        self.output_strides = _output_strides(plan)
-        self.deep_supervision = False
+        self.follow(plan)
+        dims, features = plan.num_spatial_dims, plan.features
+        self.output_strides = cumulative_strides(plan)
         levels = range(plan.num_stages - 1)
         self.encoder = nn.ModuleList(encoder)
         self.up = nn.ModuleList(
-            TRANSPOSED[dims](features[level + 1], features[level], strides[level + 1], strides[level + 1])
-            for level in levels
+            make_up(style, features[level + 1], features[level], plan.strides[level + 1]) for level in levels
         )
         self.decoder = nn.ModuleList(
             ConvStack(
-                dims,
+                style,
                 2 * features[level],
                 features[level],
-                kernels[level],
+                plan.kernel_sizes[level],
                 (1,) * dims,
                 plan.num_convs_decoder[level],
             )
@@ -63,6 +60,7 @@ class UNet(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """`(B, C, *spatial)` to a list of logits `(B, K, *spatial / output_stride)`, the finest first."""
+        self.require_size(x)
         skips = []
         for stage in self.encoder:
             x = stage(x)
@@ -75,7 +73,7 @@ class UNet(SegmentationNetwork):
         return outputs
 
 
-def _output_strides(plan: NetworkPlan) -> tuple[tuple[int, ...], ...]:
+def cumulative_strides(plan: NetworkPlan) -> tuple[tuple[int, ...], ...]:
     """Cumulative strides of all stages but the bottleneck, unless that is the only one."""
     strides, total = [], [1] * plan.num_spatial_dims
     for stride in plan.strides[:-1] or plan.strides:

@@ -11,6 +11,7 @@ from autounet.data.fold_planning import SplitRequest, plan_splits
 from autounet.data.fold_summary import PlannedSplits
 from autounet.errors import Problem
 from autounet.fingerprint import Fingerprint, case_traits, known_fingerprint, take_fingerprint
+from autounet.launch.network_plans import asked_network
 from autounet.launch.plan_files import must_prepare, read_plan, without_own, write_plan
 from autounet.launch.planning import make_plan
 from autounet.parallel import available_cpus
@@ -81,7 +82,9 @@ def plan(
     raw, problems = RawDataset.scan(raw_folder(workspace, dataset))
     folder = workspace.preprocessed / raw.description.name
     fingerprint = _measured(raw, problems, folder, jobs, reporter)
-    request = without_own(request or PlanRequest(), plan_path(folder, planner))
+    request = request or PlanRequest()
+    network = asked_network(planner, request.network)
+    request = without_own(request, plan_path(folder, planner, network))
     made = make_plan(planner, fingerprint, raw.description, request, max_seconds, device=device, reporter=reporter)
     # The splits are read before anything is written: a splits file of the user's own may be wrong.
     splits = plan_splits(folder, raw, case_traits(fingerprint), folds, reporter)
@@ -125,29 +128,46 @@ def import_plan(
     return _planned(raw, fingerprint, made, path, splits)
 
 
-def existing_plan(workspace: Workspace, dataset: str, *, planner: str = DEFAULT_PLANNER) -> Planned | None:
+def existing_plan(
+    workspace: Workspace, dataset: str, *, planner: str = DEFAULT_PLANNER, network: str | None = None
+) -> Planned | None:
     """The plan that is there, with the user's edits; `None` where there is none of the dataset as it is now.
+
+    Args:
+        workspace: Where things are.
+        dataset: `4`, `004` or `Dataset004_Hippocampus`.
+        planner: Whose plan.
+        network: For which network, if not the planner's own.
 
     Raises:
         RequestError: The plan was edited and does not hold together.
     """
     raw, problems = RawDataset.scan(raw_folder(workspace, dataset))
     folder = workspace.preprocessed / raw.description.name
-    path = plan_path(folder, planner)
+    path = plan_path(folder, planner, asked_network(planner, network))
     fingerprint = known_fingerprint(folder / "fingerprint.json", raw)
     if problems or fingerprint is None or not path.exists():
         return None
     return _planned(raw, fingerprint, Plan.read(path), path)
 
 
-def planned_seconds(workspace: Workspace, dataset: str, configuration: str, planner: str) -> float | None:
+def planned_seconds(
+    workspace: Workspace, dataset: str, configuration: str, planner: str, network: str | None = None
+) -> float | None:
     """The time for training that a configuration was planned for; `None` where it was for none.
+
+    That of the planner's usual plan where the one for a network says none.
 
     Raises:
         RequestError: There is no such plan or configuration.
     """
     folder = workspace.preprocessed / workspace.find_dataset(dataset)
-    time = read_plan(folder, planner, dataset).configuration(configuration).time
+    usual = read_plan(folder, planner, dataset)
+    asked = asked_network(planner, network)
+    plan = read_plan(folder, planner, dataset, asked) if plan_path(folder, planner, asked).exists() else usual
+    time = plan.configuration(configuration).time
+    if time is None and configuration in usual.configurations:
+        time = usual.configurations[configuration].time
     return None if time is None else time.max_seconds
 
 

@@ -75,6 +75,7 @@ def preprocess(
     *,
     configurations: Sequence[str] | None = None,
     planner: str = DEFAULT_PLANNER,
+    network: str | None = None,
     jobs: int | None = None,
     reporter: Reporter = SILENT,
 ) -> Preprocessed:
@@ -85,17 +86,18 @@ def preprocess(
         dataset: `4`, `004` or `Dataset004_Hippocampus`.
         configurations: Which to prepare; all that the plan has by default.
         planner: Whose plan.
+        network: For which network, if not the planner's own.
         jobs: Worker processes; one a processor by default.
         reporter: Shows the progress.
 
     Raises:
         RequestError: There is no plan of the dataset as it is now, or it does not hold together.
     """
-    planned = existing_plan(workspace, dataset, planner=planner)
+    planned = existing_plan(workspace, dataset, planner=planner, network=network)
     if planned is None:
         raise RequestError(
             f"there is no plan of dataset {dataset} as it is now. Make one with: autounet plan {dataset}"
-            f"{planner_option(planner)}"
+            f"{planner_option(planner, network)}"
         )
     return _prepared(planned, configurations, jobs or available_cpus(), reporter)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autounet.data.dataset import RawDataset
-from autounet.launch.plan_files import read_plan
+from autounet.launch.network_plans import PlanPlace, ensure_plan
+from autounet.networks.description import RecipeHints
 from autounet.pipeline.folders import raw_folder
 from autounet.planners import DEFAULT_PLANNER
 from autounet.preprocessing.dataset import store_for
@@ -42,6 +43,24 @@ class Trained:
     cross_validation: CrossValidation | None = None
 
 
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """How a network was trained in its paper.
+
+    Attributes:
+        paper: Which.
+        hints: As far as it says.
+    """
+
+    paper: str
+    hints: RecipeHints
+
+    def told(self, config: TrainConfig) -> str | None:
+        """A line that tells which of them are used; `None` where none is."""
+        used = [f"{name} {value}" for name, value in self.hints.choices.items() if getattr(config, name) == value]
+        return f"as in {self.paper}: {', '.join(used)} (--recipe clock or nnunet takes ours)" if used else None
+
+
 def train(
     workspace: Workspace,
     dataset: str,
@@ -69,7 +88,8 @@ def train(
         fold: 0 to 4, or `all` to train on every case.
         config: How to train; nnU-Net's recipe by default.
         planner: Whose plan.
-        network: Name in `autounet.networks.NETWORKS`; the plan's by default.
+        network: Name in `autounet.networks.NETWORKS`, options behind commas; the planner's own by default. Its plan
+            is made if there is none.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         resume: Go on from the last checkpoint, as it was configured then.
         extension: Make a run that had ended longer.
@@ -94,7 +114,6 @@ def train(
         require_prepared,
         require_samples,
         split_of,
-        with_network,
     )
     from autounet.losses.options import build_loss
     from autounet.models.folder import fold_folder, model_folder
@@ -106,13 +125,14 @@ def train(
     config = config or TrainConfig()
     name = workspace.find_dataset(dataset)
     preprocessed = workspace.preprocessed / name
-    plan = read_plan(preprocessed, planner, dataset)
-    chosen = with_network(plan.configuration(configuration), network)
+    raw = RawDataset.load(raw_folder(workspace, dataset))
+    place = PlanPlace(preprocessed, planner, dataset)
+    plan = ensure_plan(raw, place, network, device=device, reporter=reporter)
+    chosen = plan.configuration(configuration)
     start = read_starting_point(source, fold) if source else None
     if start and network is None:
         chosen = start.shape(chosen)
     build_loss(config.loss, plan.labels, batch_dice=chosen.batch_dice)
-    raw = RawDataset.load(raw_folder(workspace, dataset))
     require_prepared(raw, plan, chosen, preprocessed)
     split = split_of(preprocessed, raw, fold)
     replicas = replicas or alone(choose_device(device))
@@ -144,8 +164,31 @@ def train(
     return Trained(model=model, fold=folder, summary=summary, cross_validation=together)
 
 
+def network_recipe(network: str | None) -> NetworkRecipe:
+    """How the paper of a network trained; nothing where none was asked for.
+
+    Raises:
+        RequestError: There is no such network or option.
+    """
+    from autounet.networks import NETWORKS
+    from autounet.networks.choice import NetworkChoice
+
+    if network is None:
+        return NetworkRecipe("", RecipeHints())
+    choice = NetworkChoice.of(network)
+    kind = NETWORKS.find(choice.name)
+    return NetworkRecipe(str(kind.paper or choice.name), kind.recipe)
+
+
 def folds_to_train(
-    workspace: Workspace, dataset: str, configuration: str, *, planner: str, network: str | None
+    workspace: Workspace,
+    dataset: str,
+    configuration: str,
+    *,
+    planner: str,
+    network: str | None,
+    device: str = "auto",
+    reporter: Reporter = SILENT,
 ) -> tuple[Path, list[int]]:
     """The model folder of a configuration, and the folds that are missing there.
 
@@ -154,14 +197,16 @@ def folds_to_train(
     """
     from autounet.launch.cross_validation import missing_folds
     from autounet.launch.out_of_fold import require_first_stage
-    from autounet.launch.requirements import all_splits, with_network
+    from autounet.launch.requirements import all_splits
     from autounet.models.folder import model_folder
 
     preprocessed = workspace.preprocessed / workspace.find_dataset(dataset)
-    plan = read_plan(preprocessed, planner, dataset)
-    chosen = with_network(plan.configuration(configuration), network)
+    raw = RawDataset.load(raw_folder(workspace, dataset))
+    place = PlanPlace(preprocessed, planner, dataset)
+    plan = ensure_plan(raw, place, network, device=device, reporter=reporter)
+    chosen = plan.configuration(configuration)
     model = model_folder(workspace, plan, chosen)
-    splits = all_splits(preprocessed, RawDataset.load(raw_folder(workspace, dataset)))
+    splits = all_splits(preprocessed, raw)
     missing = missing_folds(model, len(splits))
     require_first_stage(workspace, plan, chosen, missing, splits)
     return model, missing

@@ -74,7 +74,7 @@ def what_next(plan: Plan, path: Path, waiting: dict[str, int]) -> Iterable[str]:
         waiting: Cases that are yet to be prepared, of the configurations in question.
     """
     number = int(plan.dataset_name[7:10])
-    option = planner_option(plan.planner)
+    option = planner_option(plan.planner, plan.network)
     yield f"Every value and its reason: autounet plan {number}{option} --explain, or {path}"
     for name, configuration in plan.configurations.items():
         if configuration.time is not None:

@@ -13,30 +13,32 @@ from torch import Tensor, nn
 class WeightAverage:
     """Averaged weights of a network; the network's own where `share` is 0.
 
+    Running statistics of batch norms are averaged as the weights are; whole numbers, which count, stay the network's.
     The decay of a step follows from how far it moved the run, so that the window is the same share of a run by the
     clock and of one by steps, and grown patches with their slower steps weigh by their time.
 
     Args:
-        network: Its parameters are averaged; the architectures have no running statistics.
+        network: What its `state_dict` holds is averaged.
         share: Window of the average as a share of the run.
     """
 
     def __init__(self, network: nn.Module, share: float) -> None:
-        self._parameters = dict(network.named_parameters())
+        self._own = network.state_dict(keep_vars=True)
         self._share = share
-        self._average = {name: value.detach().clone() for name, value in self._parameters.items()} if share else {}
+        averaged = {name: value for name, value in self._own.items() if share and value.is_floating_point()}
+        self._average = {name: value.detach().clone() for name, value in averaged.items()}
 
     @torch.no_grad()
     def update(self, progress: float, share: float | None = None) -> None:
         """Take in the network's weights after a step that moved the run by `progress`; another `share` for once."""
         if self._average:
             weight = 1 - math.exp(-progress / (share or self._share))
-            torch._foreach_lerp_(list(self._average.values()), list(self._parameters.values()), weight)
+            own = [self._own[name] for name in self._average]
+            torch._foreach_lerp_(list(self._average.values()), own, weight)
 
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights by name."""
-        source = self._average or self._parameters
-        return {name: value.detach() for name, value in source.items()}
+        return {name: value.detach() for name, value in {**self._own, **self._average}.items()}
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold; nothing where the weights are the network's own."""
@@ -52,11 +54,11 @@ class WeightAverage:
     @torch.no_grad()
     def applied(self) -> Iterator[None]:
         """Run the block with the averaged weights in the network."""
-        own = {name: self._parameters[name].detach().clone() for name in self._average}
+        own = {name: self._own[name].detach().clone() for name in self._average}
         for name, value in self._average.items():
-            self._parameters[name].copy_(value)
+            self._own[name].copy_(value)
         try:
             yield
         finally:
             for name, value in own.items():
-                self._parameters[name].copy_(value)
+                self._own[name].copy_(value)

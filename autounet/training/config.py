@@ -12,7 +12,7 @@ from autounet.records import Record
 
 OptimizerName = Literal["sgd", "adamw", "muon"]
 ScheduleName = Literal["poly", "cosine", "constant"]
-RecipeName = Literal["nnunet", "clock"]
+RecipeName = Literal["nnunet", "clock", "paper"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -90,7 +90,7 @@ class TrainConfig(Record):
 
     @classmethod
     def recipe(cls, name: RecipeName, max_seconds: float | None = None) -> TrainConfig:
-        """The named set of choices that others are laid over."""
+        """The named set of choices that others are laid over; those of a network's paper come over nnU-Net's."""
         return cls.for_clock(max_seconds) if name == "clock" else cls(max_seconds=max_seconds)
 
     @classmethod

@@ -10,7 +10,7 @@ from torch import Tensor
 from autounet.augmentation import device as device_backend
 from autounet.geometry import Array
 from autounet.losses.deep_supervision import DeepSupervision
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.precision import Precision
 from autounet.training.replicas import Replicas
 from autounet.training.sampling import PatchBatch
@@ -46,8 +46,8 @@ class SegmentationObjective:
             outputs = network(image)
         outputs = self.replicas.gather(outputs, size)
         annotated = None if batch.annotated is None else self._on_device(batch.annotated)
-        maps = None if batch.maps is None else self._on_device(batch.maps)
-        result: Tensor = self.loss(outputs, label, annotated, maps)
+        maps = None if batch.maps is None else network.field(self._on_device(batch.maps))
+        result: Tensor = self.loss(outputs, network.field(label), annotated, maps)
         return result
 
     def _augmented(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from autounet.augmentation import workers
 from autounet.augmentation.patches import Augmentation, BatchParameters
 from autounet.augmentation.policies import NONE
 from autounet.errors import RunError
-from autounet.geometry import Array
+from autounet.geometry import Array, mirrored_indices
 from autounet.labels import OUTSIDE
 from autounet.laterality import Mirroring
 from autounet.losses.label_maps import LabelMaps
@@ -125,6 +125,8 @@ class PatchSampler:
         foreground_share: Patches from the end of the batch that are centred on foreground.
         seed: Of the run.
         label_maps: Computes what the loss needs, from the label map as it comes out of augmentation.
+        halo: Context that valid convolutions lose on each side of a patch: windows are drawn for what is left, and
+            beyond the image lies its mirror image. Empty for padded ones, which see zeros there.
         on_device: Leave the changes to the device that trains; else they are made here. Not with `label_maps`, nor in
             a cascade.
     """
@@ -135,6 +137,7 @@ class PatchSampler:
     foreground_share: float
     seed: int
     label_maps: LabelMaps | None = None
+    halo: tuple[int, ...] = ()
     on_device: bool = False
 
     def __post_init__(self) -> None:
@@ -192,17 +195,22 @@ class PatchSampler:
     def _window(self, generator: np.random.Generator, forced: bool) -> Window:
         """The case of a patch, and the first voxel `(z, y, x)` of its window there."""
         name = self.cases.names[generator.integers(len(self.cases.names))]
-        initial = _three(self.augmentation.initial_patch_size)
-        final = _three(self.augmentation.patch_size)
+        halo = np.array(_three(self.halo, 0), dtype=np.intp)
+        initial = np.array(_three(self.augmentation.initial_patch_size)) - 2 * halo
+        final = np.array(_three(self.augmentation.patch_size)) - 2 * halo
         centre = _centre(self.cases.locations(name), generator, forced)
-        start = _patch_start(self.cases.label(name).shape[1:], initial, final, centre, generator)
-        return name, np.array(start, dtype=np.intp) + (np.array(initial, dtype=np.intp) - final) // 2
+        start = _patch_start(self.cases.label(name).shape[1:], initial.tolist(), final.tolist(), centre, generator)
+        return name, np.array(start, dtype=np.intp) + (initial - final) // 2 - halo
 
     def _cut(self, name: str, start: Start, pending: BatchParameters) -> tuple[Array, Array]:
         """Image `(C, *region_size)` and maps `(L, *region_size)` of a region."""
         size, first = pending.spatial.region_size, start.tolist()
-        cut_image = cut_box(self.cases.image(name), first, _three(size), 0)
-        maps = [cut_box(entry, first, _three(size), OUTSIDE) for entry in self.cases.maps(name)]
+        if any(self.halo):
+            cut_image = cut_mirrored(self.cases.image(name), first, _three(size))
+            maps = [cut_mirrored(entry, first, _three(size)) for entry in self.cases.maps(name)]
+        else:
+            cut_image = cut_box(self.cases.image(name), first, _three(size), 0)
+            maps = [cut_box(entry, first, _three(size), OUTSIDE) for entry in self.cases.maps(name)]
         cut_label = np.concatenate(maps)
         return (cut_image[:, 0], cut_label[:, 0]) if len(size) == 2 else (cut_image, cut_label)
 
@@ -261,6 +269,16 @@ def cut_box(array: Any, start: Sequence[int], size: Sequence[int], fill: int) ->
     if all(part.stop > part.start for part in inside):
         result[(slice(None), *place)] = array[(slice(None), *inside)]
     return result
+
+
+def cut_mirrored(array: Any, start: Sequence[int], size: Sequence[int]) -> Array:
+    """Cut `(C, *size)` from `(C, Z, Y, X)` at `start`; what lies outside is the mirror image."""
+    taken = [mirrored_indices(*axis) for axis in zip(start, size, array.shape[1:], strict=True)]
+    # A box of what is needed is read first: prepared cases lie on disk in chunks.
+    box = array[(slice(None), *(slice(int(indices.min()), int(indices.max()) + 1) for indices in taken))]
+    for axis, indices in enumerate(taken):
+        box = np.take(box, indices - indices.min(), axis=axis + 1)
+    return np.asarray(box)
 
 
 class BatchStream:

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.networks.layout import fast_layout, set_layout
-from autounet.plans import Configuration, NetworkPlan
+from autounet.plans import Configuration
 from autounet.training.config import TrainConfig
 from autounet.training.precision import Precision
 
@@ -194,10 +195,9 @@ def with_patch(configuration: Configuration, factor: float) -> tuple[int, ...]:
 
     The coarsest stage keeps two voxels an axis: of one voxel, instance norm knows nothing (on a GPU it refuses it).
     """
-    return tuple(
-        min(edge, max(2 * divisor, -(-round(edge * factor) // divisor) * divisor))
-        for edge, divisor in zip(configuration.patch_size, configuration.network.divisor, strict=True)
-    )
+    network = configuration.network
+    smaller = network.legal_size([round(edge * factor) for edge in configuration.patch_size])
+    return tuple(map(min, configuration.patch_size, map(max, smaller, network.smallest_size)))
 
 
 def _candidates(configuration: Configuration, narrowing: float) -> list[Configuration]:
@@ -222,6 +222,8 @@ def _with_width(configuration: Configuration, factor: float) -> Configuration:
     if network.features[0] * factor < _SMALLEST_WIDTH:
         return configuration
     features = tuple(round(width * factor) for width in network.features)
+    if any(width % NETWORKS.find(network.name).design.width_multiple for width in features):
+        return configuration
     narrow: NetworkPlan = network.model_copy(update={"features": features})
     return configuration.model_copy(update={"network": narrow})
 

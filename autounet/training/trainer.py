@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autounet.errors import RequestError, RunError
 from autounet.evaluation.summary import mean_of_known
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.progress import SILENT, Reporter, duration
 from autounet.training.averaging import WeightAverage
 from autounet.training.checkpoint import (

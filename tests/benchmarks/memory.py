@@ -18,9 +18,9 @@ from torch.profiler import ProfilerActivity, profile
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
 from autounet.losses.deep_supervision import DeepSupervision
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.planners.memory import TrainingCost, training_cost
-from autounet.plans import NetworkPlan
 
 MIB = 2**20
 

@@ -27,13 +27,15 @@ from autounet.geometry import Shape3, Triple
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
 from autounet.losses.deep_supervision import DeepSupervision
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
+from autounet.networks.choice import NetworkChoice
 from autounet.planners import DEFAULT_PLANNER, PLANNERS
-from autounet.planners.default import constants_of
 from autounet.planners.memory import training_cost
+from autounet.planners.network import constants_of
 from autounet.planners.patch import PatchSearch
 from autounet.planners.request import PlanRequest
-from autounet.plans import Configuration, IntensityStatistics, NetworkPlan, Plan
+from autounet.plans import Configuration, IntensityStatistics, Plan
 
 GIB = 2**30
 STATISTICS = IntensityStatistics(
@@ -183,7 +185,7 @@ def test_a_measured_plan_fills_its_memory_and_no_more(network: str | None, datas
 
 def assert_next_larger_patch_does_not_fit(configuration: Configuration, dataset: Dataset, memory_bytes: float) -> None:
     """Of the patches in their order, the one before the chosen takes more than nine tenths at a batch of two."""
-    constants = constants_of(configuration.network.name)
+    constants = constants_of(NetworkChoice.of(configuration.network.name))
     axes = ("z", "y", "x")[-configuration.num_spatial_dims :]
     search = PatchSearch(configuration.spacing_mm, configuration.median_shape, axes, constants)
     larger = None
@@ -280,7 +282,8 @@ def train_a_step(made: Plan, configuration: Configuration) -> None:
         criterion(outputs, label).backward()
     # The coarsest output may have no weight in the loss.
     trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
-    assert {name for name, _ in model.named_parameters() if not name.startswith("heads.")} <= trained
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {name for name in trainable if not name.startswith("heads.")} <= trained
     assert "heads.0.weight" in trained
 
 

@@ -8,9 +8,9 @@ import torch
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses import LOSSES
 from autounet.losses.deep_supervision import DeepSupervision
+from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.planners.memory import training_cost
-from autounet.plans import NetworkPlan
 
 pytestmark = [
     pytest.mark.gpu,

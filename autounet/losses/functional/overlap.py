@@ -52,10 +52,12 @@ def soft_dice_loss(
     *,
     pool_batch: bool,
     smooth: float = DICE_SMOOTH,
+    squared: bool = False,
 ) -> Tensor:
     """One minus the mean soft Dice, in [0, 1].
 
-    Dice of a class is `(2 sum(p g) + s) / (sum(p) + sum(g) + s)`: Milletari et al. 2016 without squares, as nnU-Net.
+    Dice of a class is `(2 sum(p g) + s) / (sum(p) + sum(g) + s)`: Milletari et al. 2016 without squares, as nnU-Net;
+    with them, `sum(p^2)` stands below.
 
     Args:
         probabilities: `(B, K, *spatial)`, background left out by the caller.
@@ -65,9 +67,13 @@ def soft_dice_loss(
             classes annotated in any sample, each summed over its samples), and 0 where there is none.
         pool_batch: Sum over the batch before dividing ("batch Dice"), else average over samples.
         smooth: `s` above.
+        squared: Whether probabilities are squared below.
     """
     sums = overlap(probabilities, target, mask, annotated, pool_batch=pool_batch)
-    dice = (2 * sums.both + smooth) / (sums.prediction + sums.target + smooth).clamp_min(1e-8)
+    predicted = sums.prediction
+    if squared:
+        predicted = overlap(probabilities.square(), target, mask, annotated, pool_batch=pool_batch).prediction
+    dice = (2 * sums.both + smooth) / (predicted + sums.target + smooth).clamp_min(1e-8)
     return class_mean(1 - dice, annotated, pool_batch=pool_batch)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from autounet.errors import RequestError
 from autounet.models.nnunet.schema import Architecture, NetworkArguments, PerStage
+from autounet.network_plan import NetworkPlan
 from autounet.networks.blocks import LEAKY_SLOPE
-from autounet.plans import NetworkPlan
 
 # By the last part of the dotted class name; packages have moved them around.
 _NETWORKS = {"PlainConvUNet": "plain", "ResidualEncoderUNet": "resenc"}

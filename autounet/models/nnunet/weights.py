@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from autounet.errors import RequestError
-from autounet.networks.blocks import SegmentationNetwork
-from autounet.plans import NetworkPlan
+from autounet.network_plan import NetworkPlan
+from autounet.networks.base import SegmentationNetwork
 
 # `torch.compile` and `DistributedDataParallel` prefix every name, in either order.
 _WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.)+")

@@ -55,7 +55,8 @@ SURFACE = {
     "compare": {"--reference", "--output", *SCORING},
     "plan": {"--explain", *PLANNING},
     "plan_and_preprocess": {"--dataset", *PLANNING},
-    "preprocess": {"--configuration", "--planner", "--jobs", "--workspace"},
+    "preprocess": {"--configuration", "--planner", "--network", "--jobs", "--workspace"},
+    "networks": {"--planner", "--device", "--workspace"},
     "preview": {
         "--configuration",
         "--augmentation",
@@ -90,6 +91,8 @@ SURFACE = {
         "--mirror",
         "--overlap",
         "--skip",
+        "--prune",
+        "--attention-maps",
         "--accumulate",
         "--save-probabilities",
         "--probability-format",

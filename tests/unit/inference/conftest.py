@@ -12,8 +12,9 @@ from autounet.geometry import Shape3
 from autounet.labels import LabelClass, LabelSchema
 from autounet.laterality import Laterality, LateralityMode
 from autounet.models.folder import ModelRecord
-from autounet.networks.blocks import SegmentationNetwork
-from autounet.plans import ChannelPlan, Configuration, IntensityStatistics, NetworkPlan, Plan
+from autounet.network_plan import NetworkPlan
+from autounet.networks.base import SegmentationNetwork
+from autounet.plans import ChannelPlan, Configuration, IntensityStatistics, Plan
 from autounet.training.config import TrainConfig
 
 MakeRecord = Callable[..., ModelRecord]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autounet.inference.sliding_window import SlidingWindow
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.precision import Precision
 
 Build = Callable[[int], SegmentationNetwork]

@@ -16,7 +16,7 @@ from autounet.data.dataset import RawCase, find_cases
 from autounet.inference.cases import OutputOptions, predict_cases
 from autounet.inference.predictor import Predictor
 from autounet.models.folder import ModelRecord
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.precision import Precision
 
 MakeRecord = Callable[..., ModelRecord]

@@ -7,8 +7,8 @@ import torch
 
 from autounet.inference.constant import constant_tiles, without_rounding
 from autounet.inference.sliding_window import SlidingWindow
+from autounet.network_plan import NetworkPlan
 from autounet.networks.plain import PlainUNet
-from autounet.plans import NetworkPlan
 from autounet.training.precision import Precision
 
 FLOAT32 = Precision(torch.float32, "test")

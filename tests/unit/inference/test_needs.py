@@ -12,7 +12,7 @@ from autounet.errors import RunError
 from autounet.inference.needs import CaseNeeds, Pace, memory_bytes, require_room, slab_bytes_within
 from autounet.inference.predictor import Predictor
 from autounet.models.folder import ModelRecord
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.precision import Precision
 
 MakeRecord = Callable[..., ModelRecord]

@@ -16,7 +16,7 @@ from autounet.inference.predictor import Predictor, WindowOptions
 from autounet.labels import LabelClass, LabelSchema
 from autounet.laterality import Laterality, LateralityMode, mirroring
 from autounet.models.folder import ModelRecord, build_network, fold_folder, save_weights, seal_fold
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.networks.base import SegmentationNetwork
 from autounet.training.precision import Precision
 
 CPU = torch.device("cpu")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from autounet.inference.sliding_window import SlidingWindow
 from autounet.inference.tiles import gaussian_weights, tile_starts
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.network_plan import NetworkPlan
+from autounet.networks.base import SegmentationNetwork
 from autounet.networks.plain import PlainUNet
-from autounet.plans import NetworkPlan
 from autounet.training.precision import Precision
 
 Build = Callable[[int], SegmentationNetwork]

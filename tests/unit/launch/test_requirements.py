@@ -11,7 +11,7 @@ import pytest
 
 from autounet.data.dataset import RawDataset
 from autounet.errors import RequestError
-from autounet.launch.requirements import require_free, require_prepared, split_of, with_network
+from autounet.launch.requirements import require_free, require_prepared, split_of
 from autounet.models.folder import ModelRecord, record_path
 from autounet.plans import Plan
 from autounet.preprocessing.dataset import prepare_dataset
@@ -27,18 +27,6 @@ def raw(write_dataset: Callable[..., RawDataset]) -> RawDataset:
     return write_dataset(
         {f"c{index}": (generator.random((1, 2, 8, 8)), generator.integers(0, 3, (2, 8, 8))) for index in range(5)}
     )
-
-
-def test_another_network_keeps_the_topology_and_takes_its_own_depths(make_plan: MakePlan) -> None:
-    planned = make_plan().configuration("3d_fullres")
-    assert with_network(planned, None) is planned
-    assert with_network(planned, "plain") is planned  # with the depths that the plan gives it
-    network = with_network(planned, "resenc").network
-    assert network.name == "resenc"
-    assert (network.num_convs_encoder, network.num_convs_decoder) == ((1, 3), (1,))
-    assert (network.features, network.strides) == (planned.network.features, planned.network.strides)
-    with pytest.raises(RequestError, match="Did you mean 'resenc'"):
-        with_network(planned, "resnc")
 
 
 def test_cases_that_are_not_prepared_are_counted_and_the_command_is_named(

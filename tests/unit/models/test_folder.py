@@ -22,7 +22,8 @@ from autounet.models.folder import (
     seal_fold,
     trained_models,
 )
-from autounet.plans import ChannelPlan, Configuration, IntensityStatistics, NetworkPlan, Plan
+from autounet.network_plan import NetworkPlan
+from autounet.plans import ChannelPlan, Configuration, IntensityStatistics, Plan
 from autounet.training.config import TrainConfig
 from autounet.workspace import Workspace
 

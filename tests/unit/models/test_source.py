@@ -11,7 +11,8 @@ import torch
 from autounet.errors import RequestError
 from autounet.models.folder import FoldName, ModelRecord, build_network, save_weights, seal_fold
 from autounet.models.source import read_starting_point
-from autounet.plans import NetworkPlan, Plan
+from autounet.network_plan import NetworkPlan
+from autounet.plans import Plan
 from autounet.training.checkpoint import prefixed, save_tensors
 from autounet.training.config import TrainConfig
 

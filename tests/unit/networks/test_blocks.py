@@ -6,17 +6,18 @@ import pytest
 import torch
 from torch import nn
 
+from autounet.networks.base import SegmentationNetwork
 from autounet.networks.blocks import (
     ConvNorm,
     ConvStack,
     ConvUnit,
-    SegmentationNetwork,
+    Style,
     initialize_he,
 )
 
 
 def test_without_bias_a_convolution_with_norm_has_its_weights_and_the_norms_only() -> None:
-    block = ConvNorm(2, 3, 4, (1, 1), (1, 1), bias=False)
+    block = ConvNorm(Style(2), 3, 4, (1, 1), (1, 1), bias=False)
     assert sorted(name for name, _ in block.named_parameters()) == ["conv.weight", "norm.bias", "norm.weight"]
     x = torch.randn(2, 3, 5, 6)
     weight = block.get_parameter("conv.weight")
@@ -26,7 +27,7 @@ def test_without_bias_a_convolution_with_norm_has_its_weights_and_the_norms_only
 
 def test_a_bias_that_the_norm_takes_away_is_kept_but_not_trained() -> None:
     torch.manual_seed(0)
-    block, x = ConvNorm(2, 3, 4, (3, 3), (1, 1)), torch.randn(2, 3, 5, 6)
+    block, x = ConvNorm(Style(2), 3, 4, (3, 3), (1, 1)), torch.randn(2, 3, 5, 6)
     bias, before = block.get_parameter("conv.bias"), block(x)
     assert not bias.requires_grad and "conv.bias" in block.state_dict()
     with torch.no_grad():
@@ -36,7 +37,7 @@ def test_a_bias_that_the_norm_takes_away_is_kept_but_not_trained() -> None:
 
 def test_unit_is_convolution_norm_and_leaky_relu() -> None:
     torch.manual_seed(0)
-    unit = ConvUnit(3, 2, 3, (1, 3, 3), (1, 2, 2))
+    unit = ConvUnit(Style(3), 2, 3, (1, 3, 3), (1, 2, 2))
     x = torch.randn(1, 2, 4, 6, 6)
     oracle = nn.Conv3d(2, 3, (1, 3, 3), (1, 2, 2), (0, 1, 1))
     oracle.load_state_dict(unit.conv.state_dict())
@@ -47,7 +48,7 @@ def test_unit_is_convolution_norm_and_leaky_relu() -> None:
 
 
 def test_stack_changes_size_and_channels_in_its_first_unit_only() -> None:
-    stack = ConvStack(2, 1, 4, (3, 3), (2, 2), 3)
+    stack = ConvStack(Style(2), 1, 4, (3, 3), (2, 2), 3)
     convolutions = [module for module in stack.modules() if isinstance(module, nn.Conv2d)]
     assert [convolution.in_channels for convolution in convolutions] == [1, 4, 4]
     assert [convolution.stride for convolution in convolutions] == [(2, 2), (1, 1), (1, 1)]

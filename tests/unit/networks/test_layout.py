@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autounet.networks.blocks import ConvUnit
+from autounet.network_plan import NetworkPlan
+from autounet.networks.blocks import ConvUnit, Style
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.networks.plain import PlainUNet
-from autounet.plans import NetworkPlan
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def test_float32_on_a_cpu_is_channels_last(
 
 @pytest.mark.parametrize("in_channels", [1, 2])
 def test_the_first_maps_are_channels_last_too_whatever_the_image(in_channels: int) -> None:
-    unit = ConvUnit(3, in_channels, 4, (3, 3, 3), (1, 1, 1))
+    unit = ConvUnit(Style(3), in_channels, 4, (3, 3, 3), (1, 1, 1))
     set_layout(unit, torch.channels_last_3d)
     output = unit(torch.randn(2, in_channels, 4, 6, 8))
     assert output.is_contiguous(memory_format=torch.channels_last_3d)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from autounet.network_plan import NetworkPlan
 from autounet.networks.plain import PlainUNet
-from autounet.plans import NetworkPlan
 
 
 def nnunet_plan(dims: int, features: tuple[int, ...]) -> NetworkPlan:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autounet.network_plan import NetworkPlan
+from autounet.networks.blocks import Style
 from autounet.networks.residual import ResidualBlock, ResidualEncoderUNet, ResidualStack
-from autounet.plans import NetworkPlan
 
 
 def nnunet_plan(dims: int, features: tuple[int, ...], blocks: tuple[int, ...]) -> NetworkPlan:
@@ -89,7 +90,7 @@ def written_out(block: ResidualBlock, x: Tensor, stride: tuple[int, int, int]) -
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 3, 3)])
 def test_block_is_its_formula(stride: tuple[int, int, int], out_channels: int, kernel: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    block = ResidualBlock(3, 3, out_channels, kernel, stride).double()
+    block = ResidualBlock(Style(3), 3, out_channels, kernel, stride).double()
     for parameter in block.parameters():
         nn.init.normal_(parameter)
     assert sum(1 for _ in block.parameters()) == (8 if out_channels == 3 else 11)
@@ -98,7 +99,7 @@ def test_block_is_its_formula(stride: tuple[int, int, int], out_channels: int, k
 
 
 def test_new_block_passes_on_its_skip_alone() -> None:
-    block = ResidualBlock(2, 1, 1, (3, 3), (2, 2))
+    block = ResidualBlock(Style(2), 1, 1, (3, 3), (2, 2))
     x = torch.tensor([[[[1.0, 3.0, -4.0, 0.0], [5.0, 7.0, 0.0, -4.0]]]])
     torch.testing.assert_close(block(x), torch.tensor([[[[4.0, -0.02]]]]))
 
@@ -108,19 +109,19 @@ def test_new_networks_blocks_start_with_a_norm_of_zero() -> None:
     blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
     assert len(blocks) == 3
     for block in blocks:
-        assert not block.second.norm.weight.any()
-        assert block.first.norm.weight.all()
+        assert not block.get_parameter("second.norm.weight").any()
+        assert block.get_parameter("first.norm.weight").all()
 
 
 def test_block_leaves_its_input_as_it_is() -> None:
     x = torch.randn(1, 2, 4, 4)
     before = x.clone()
-    ResidualBlock(2, 2, 2, (3, 3), (1, 1))(x)
+    ResidualBlock(Style(2), 2, 2, (3, 3), (1, 1))(x)
     assert torch.equal(x, before)
 
 
 def test_stack_changes_size_and_channels_in_its_first_block_only() -> None:
-    stack = ResidualStack(2, 1, 4, (3, 3), (2, 2), 3)
+    stack = ResidualStack(Style(2), 1, 4, (3, 3), (2, 2), 3)
     assert [len(list(block.get_submodule("skip").children())) for block in stack] == [2, 0, 0]
     assert stack(torch.randn(1, 1, 8, 6)).shape == (1, 4, 4, 3)
 

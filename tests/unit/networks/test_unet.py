@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from autounet.network_plan import NetworkPlan
+from autounet.networks.blocks import Style
 from autounet.networks.unet import UNet
-from autounet.plans import NetworkPlan
 
 STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 3, 2))
 
@@ -21,7 +22,7 @@ def unet(num_convs_decoder: tuple[int, ...] = (1, 1, 1)) -> UNet:
         num_convs_decoder=num_convs_decoder,
     )
     torch.manual_seed(0)
-    return UNet(plan, (nn.AvgPool3d(stride) for stride in STRIDES), 2)
+    return UNet(plan, (nn.AvgPool3d(stride) for stride in STRIDES), 2, Style(3))
 
 
 def test_output_strides_are_the_cumulative_strides_without_the_bottleneck() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from autounet.planners.budget import FeatureMapBudget, batch_cap, feature_map_size, network_plan
+from autounet.network_plan import NetworkPlan
+from autounet.planners.budget import FeatureMapBudget, batch_cap, feature_map_size
 from autounet.planners.constants import NNUNET, RESENC_M, RESENC_XL
+from autounet.planners.network import network_plan
 from autounet.planners.patch import PatchSearch
 from autounet.planners.topology import find_topology
-from autounet.plans import NetworkPlan
 
 AXES = ("z", "y", "x")
 EIGHT_GIB = FeatureMapBudget(num_labels=3, memory_gib=8)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from autounet.network_plan import NetworkPlan
 from autounet.planners.budget import FeatureMapBudget, Fit
 from autounet.planners.cascade import covering_spacing, plan_low_resolution, second_stage
 from autounet.planners.configuration import Grid, Rules
@@ -13,7 +14,7 @@ from autounet.planners.constants import NNUNET
 from autounet.planners.patch import PatchSearch
 from autounet.planners.request import PlanRequest
 from autounet.planners.topology import find_topology
-from autounet.plans import Configuration, NetworkPlan
+from autounet.plans import Configuration
 
 CUBE = (32, 32, 32)
 

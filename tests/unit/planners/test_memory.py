@@ -11,8 +11,8 @@ import torch
 
 from autounet.errors import RequestError
 from autounet.labels import LabelClass, LabelSchema
+from autounet.network_plan import NetworkPlan
 from autounet.planners.memory import TrainingCost, training_cost, upper_hull
-from autounet.plans import NetworkPlan
 
 ONE_CLASS = LabelSchema(classes=(LabelClass(name="organ", values=(1,)),))
 # 1 to 4 channels by a 3x3 convolution, instance norm, leaky ReLU, and a 1x1 head with two outputs.

@@ -10,8 +10,8 @@ from torch import Tensor
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses.boundary import Boundary
 from autounet.losses.deep_supervision import DeepSupervision
+from autounet.network_plan import NetworkPlan
 from autounet.networks.plain import PlainUNet
-from autounet.plans import NetworkPlan
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision
 from autounet.training.replicas import alone

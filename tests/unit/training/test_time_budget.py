@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autounet.plans import Configuration, NetworkPlan
+from autounet.network_plan import NetworkPlan
+from autounet.plans import Configuration
 from autounet.training.config import TrainConfig
 from autounet.training.precision import Precision
 from autounet.training.time_budget import ENOUGH_STEPS, Sizing, measure_step, size_to_clock, with_patch

@@ -21,9 +21,9 @@ from autounet.errors import RequestError, RunError
 from autounet.labels import LabelClass, LabelSchema
 from autounet.losses.cross_entropy import DiceCrossEntropy
 from autounet.losses.deep_supervision import DeepSupervision
-from autounet.networks.blocks import SegmentationNetwork
+from autounet.network_plan import NetworkPlan
+from autounet.networks.base import SegmentationNetwork
 from autounet.networks.plain import PlainUNet
-from autounet.plans import NetworkPlan
 from autounet.preprocessing.store import PreparedStore
 from autounet.training import trainer as training
 from autounet.training.checkpoint import load_tensors, prefixed, save_tensors
