@@ -180,7 +180,7 @@ class DiffusionUNet(SegmentationNetwork):
             times = x.new_zeros(len(x))
         if context is None:
             context = x.new_zeros(len(x), 1, self.options.context)
-        time = self.time(sinusoids(times, self.plan.features[0]))
+        time = self.time(sinusoids(times, self.plan.features[0]).to(x.dtype))
         x = self.first(x)
         skips = [x]
         for stage, blocks in enumerate(self.encoder):

@@ -36,11 +36,11 @@ def zeroed(layer: nn.Module, zero: bool) -> nn.Module:
 
 
 class FullLayerNorm(nn.LayerNorm):
-    """A layer norm in float32, as autocast has it on a GPU but not on a CPU."""
+    """A layer norm that is never in half precision, as autocast has it on a GPU but not on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, N, C)` to the same, float32."""
-        normal: Tensor = F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps)
+        """`(B, N, C)` to the same, in the type of its weights."""
+        normal: Tensor = F.layer_norm(x.to(self.weight.dtype), self.normalized_shape, self.weight, self.bias, self.eps)
         return normal
 
 
