@@ -17,11 +17,10 @@ from autounet.training.precision import Precision
 
 def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRecord:
     """Size the configuration to the time given, tell what is coming, and record it."""
-    objective = resolved_objective(run.config.objective, run.configuration.network.name)
-    draws = diffusion_options(objective) is not None
+    draws = diffusion_options(resolved_objective(run.config.objective, run.configuration.network.name)) is not None
     if draws:
         require_drawable(run)
-    config = _minding_annotation(run, reporter).model_copy(update={"objective": objective})
+    config = _minding_annotation(run, reporter)
     device, keep_network = run.replicas.device, run.start is not None
     configuration = with_time(run.plan, run.configuration, config, device, precision, keep_network=keep_network)
     assert configuration.time is not None
