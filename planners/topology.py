@@ -119,7 +119,7 @@ def bare_network(topology: Topology, constants: PlannerConstants) -> NetworkPlan
     encoder, decoder = constants.depths(topology.num_stages)
     return NetworkPlan(
         name=constants.network,
-        features=tuple(min(limit, constants.base_features * 2**stage) for stage in range(topology.num_stages)),
+        features=tuple(min(limit, constants.features(stage)) for stage in range(topology.num_stages)),
         kernel_sizes=topology.kernel_sizes,
         strides=topology.strides,
         num_convs_encoder=encoder,

@@ -37,6 +37,7 @@ class Style:
         dropout: Share of whole channels dropped after every convolution.
         upsampling: How decoders come to a finer stage.
         padding: Whether convolutions keep the size.
+        affine: Norms have a scale and a shift that are trained.
     """
 
     num_spatial_dims: int
@@ -45,6 +46,7 @@ class Style:
     dropout: float = 0.0
     upsampling: UpsamplingName = "transposed"
     padding: Padding = "same"
+    affine: bool = True
 
     @classmethod
     def of(cls, plan: NetworkPlan, options: ConvOptions) -> Style:
@@ -90,7 +92,7 @@ class ConvNorm(nn.Module):
         padding = tuple((size - 1) // 2 if style.padding == "same" else 0 for size in kernel)
         self.conv = CONVOLUTIONS[dims](in_channels, out_channels, tuple(kernel), tuple(stride), padding, bias=bias)
         self.dropout = DROPOUT[dims](style.dropout) if style.dropout else nn.Identity()
-        self.norm = make_norm(style.norm, dims, out_channels)
+        self.norm = make_norm(style.norm, dims, out_channels, affine=style.affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in, *spatial)` to `(B, out, *spatial / stride)`, less what a valid convolution loses."""
