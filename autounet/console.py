@@ -25,6 +25,7 @@ from autounet.errors import DataError
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
     from autounet.launch.cross_validation import CrossValidation
+    from autounet.models.best import Best
     from autounet.models.folder import ModelRecord
     from autounet.pipeline.models import ModelInfo
 
@@ -115,6 +116,43 @@ def cross_validation_table(scores: CrossValidation) -> Table:
     table.add_section()
     whole = scores.foreground
     table.add_row("foreground", *map(_number, whole.of_folds), _number(whole.mean), _number(whole.spread))
+    return table
+
+
+def standings_table(best: Best) -> Table:
+    """All candidates, the highest Dice first, and how far the best is ahead of them."""
+    title = f"Foreground Dice over {best.num_cases} cases, each predicted by networks that had not seen it"
+    cost = "cost: floating-point operations of all tiles, mirrors and folds for a case of median size"
+    table = Table(title=title, title_justify="left", caption=cost, caption_justify="left")
+    for name in ("", "candidate", "Dice", "95 % interval", "cost", "best is better by", "more than chance"):
+        table.add_column(name, justify="left" if name in ("", "candidate") else "right")
+    for standing in best.choice.standings:
+        interval, behind = standing.interval, standing.behind
+        table.add_row(
+            ">" if standing.name == best.choice.chosen else "",
+            escape(standing.name),
+            _number(standing.dice),
+            "-" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}",
+            f"{standing.cost:.1f}x",
+            "-" if behind is None else f"{behind.difference:.4f} ({behind.low:.4f} to {behind.high:.4f})",
+            "" if behind is None else "no" if standing.is_noise else "yes",
+        )
+    return table
+
+
+def finishing_table(best: Best) -> Table:
+    """What was tried besides: thresholds, and steps of postprocessing."""
+    table = Table(title="Thresholds and largest components", title_justify="left")
+    for name in ("tried", "what came of it", "used"):
+        table.add_column(name, overflow="fold")
+    for trial in best.threshold_trials:
+        table.add_row(
+            escape(f"{trial.name} from {trial.threshold:g} on"), trial.outcome, "yes" if trial.accepted else "no"
+        )
+    for step in best.step_trials:
+        table.add_row(
+            escape(f"largest component of {step.step.name}"), escape(step.reason), "yes" if step.accepted else "no"
+        )
     return table
 
 

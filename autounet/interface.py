@@ -15,8 +15,11 @@ import numpy.typing as npt
 from autounet.data.dataset import RawCase, find_cases
 from autounet.data.io import Image, known_ending, label_ending
 from autounet.errors import DataError, RequestError
-from autounet.inference.cases import predict_cases
+from autounet.evaluation.finish import Finish
+from autounet.inference.cases import OutputOptions, predict_cases
+from autounet.inference.export import export_case
 from autounet.inference.predictor import Predictor as ModelPredictor
+from autounet.models.best import read_finish
 from autounet.models.folder import model_and_folds
 from autounet.training.device import choose_device
 
@@ -33,24 +36,38 @@ class Predictor:
         folds: Names of the folds to average (`"0"`, `"all"`); all that are trained by default.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         mirror: Average over mirror images, as far as training mirrored; slower, a little better.
+        postprocess: Use the thresholds and components rule that `find_best` decided for the model, if it did.
 
     Raises:
         RequestError: The folder is no whole model, or has no such fold or device.
     """
 
     def __init__(
-        self, model: str | Path, *, folds: Sequence[str] | None = None, device: str = "auto", mirror: bool = True
+        self,
+        model: str | Path,
+        *,
+        folds: Sequence[str] | None = None,
+        device: str = "auto",
+        mirror: bool = True,
+        postprocess: bool = True,
     ) -> None:
         folder, its_folds = model_and_folds(Path(model))
         chosen = folds or its_folds
+        self._finish = (read_finish(folder) if postprocess else None) or Finish()
         self._predictor = ModelPredictor.load(folder, folds=chosen, device=choose_device(device), mirror=mirror)
 
     @classmethod
     def load(
-        cls, model: str | Path, *, folds: Sequence[str] | None = None, device: str = "auto", mirror: bool = True
+        cls,
+        model: str | Path,
+        *,
+        folds: Sequence[str] | None = None,
+        device: str = "auto",
+        mirror: bool = True,
+        postprocess: bool = True,
     ) -> Predictor:
         """The same as calling the class."""
-        return cls(model, folds=folds, device=device, mirror=mirror)
+        return cls(model, folds=folds, device=device, mirror=mirror, postprocess=postprocess)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -77,7 +94,9 @@ class Predictor:
             RequestError: The array is no image, or not one that the model takes.
         """
         image = Image.from_array(array, spacing_mm)
-        label = self._predictor.predict(image)
+        logits = self._predictor.case_logits(self._predictor.prepare(image))
+        label = export_case([logits], offsets=self._finish.offsets(self._predictor.plan.labels))
+        label = self._finish.postprocessing.apply(label)
         return label[0] if image.geometry.num_spatial_dims == 2 else label
 
     def predict_files(self, inputs: str | Path | Sequence[Path | Sequence[Path]], output: str | Path) -> list[Path]:
@@ -104,7 +123,7 @@ class Predictor:
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise RequestError(f"two of the inputs are called {repeated}; their masks would be one file. Rename one.")
-        failures = predict_cases([(self._predictor,)], cases, folder)
+        failures = predict_cases([(self._predictor,)], cases, folder, OutputOptions(finish=self._finish))
         if failures:
             title = f"{folder} (the other {len(cases) - len(failures)} cases were predicted)"
             raise DataError(title, [failure.problem for failure in failures])

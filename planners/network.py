@@ -63,7 +63,12 @@ def network_plan(topology: Topology, constants: PlannerConstants = NNUNET) -> Ne
 
 
 def network_of_strides(
-    choice: NetworkChoice, strides: Stages, *, base_features: int | None = None, flat_stages: int = 0
+    choice: NetworkChoice,
+    strides: Stages,
+    *,
+    base_features: int | None = None,
+    max_features: int | None = None,
+    flat_stages: int = 0,
 ) -> NetworkPlan:
     """A network without a dataset: as its class wants it, on the smallest patch that it can be trained on.
 
@@ -71,11 +76,15 @@ def network_of_strides(
         choice: Which, with options.
         strides: Of each stage; the second's are those of the stem where they are twos.
         base_features: Instead of its own width.
+        max_features: Instead of its own limit.
         flat_stages: Stages, the finest, whose kernels are flat along the first axis.
     """
     constants = constants_of(choice)
     if base_features is not None:
         constants = replace(constants, base_features=base_features)
+    if max_features is not None:
+        limit = replace(constants.of(len(strides[0])), max_features=max_features)
+        constants = replace(constants, two_d=limit, three_d=limit)
     topology = _topology_of(strides, constants, flat_stages)
     patch_size = bare_network(topology, constants).smallest_size
     return network_plan(replace(topology, patch_size=patch_size), constants)

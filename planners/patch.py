@@ -99,9 +99,11 @@ class PatchSearch:
     def explain_first(self) -> str:
         """How the first patch came about: equal edges in mm, the median shape, the strides."""
         first = self.first
-        padded = f"padded to be divisible by {by_axis(first.divisor)} it is {by_axis(first.patch_size)}"
+        how = f"padded to be divisible by {by_axis(first.divisor)}"
         if first.halo:
-            padded = f"with the {by_axis(first.halo)} voxels that valid convolutions lose on each side, {padded}"
+            lost = f"the {by_axis(first.halo)} voxels that valid convolutions lose on each side"
+            how = f"with {lost}, and so many more that every stage can be halved,"
+        padded = f"{how} it is {by_axis(first.patch_size)}"
         if self.requested is not None:
             asked = f"{by_axis(self.requested)} requested by the user"
             return asked if first.patch_size == self.requested else f"{asked}; {padded}"

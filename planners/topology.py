@@ -171,7 +171,9 @@ def explain_strides(
             parts.append(f"{name} stops at stage {pooled[-1] + 1} with {counted(left, 'voxel')}")
     if constants.stem_stride != 2:
         parts.append(f"stage 2 is {constants.stem_stride} times coarser, the edge of the network's own patches")
-    parts.append(f"pooling ends at {by_axis(topology.stage_shapes[-1])} voxels: {needed}")
+    end = f"pooling ends at {by_axis(topology.stage_shapes[-1])} voxels"
+    is_deepest = topology.num_stages == constants.max_stages
+    parts.append(f"{end}, with {constants.max_stages} stages at most" if is_deepest else f"{end}: {needed}")
     return "; ".join(parts)
 
 

@@ -20,6 +20,7 @@ _LIST_OPTIONS = {
     "plan": {"-c", "--configuration", "--patch", "--spacing"},
     "plan_and_preprocess": {"-d", "--dataset", "-c", "--configuration", "--patch", "--spacing"},
     "train": {"--logger"},
+    "find_best": {"-c", "--configuration", "-f", "--fold"},
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
     "ensemble": {"-i", "--input"},
     "import_nnunet": {"-f", "--fold"},

@@ -23,7 +23,10 @@ def predict(
     configuration: Annotated[
         list[str] | None,
         typer.Option(
-            "-c", "--configuration", help="Which of its models; several are averaged.", show_default="the only one"
+            "-c",
+            "--configuration",
+            help="Which of its models; several are averaged.",
+            show_default="what find_best chose, or the only one",
         ),
     ] = None,
     folds: Annotated[
@@ -51,6 +54,9 @@ def predict(
         typer.Option(min=0.01, help="Memory that it may take.", show_default="the machine's"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
+    postprocess: Annotated[
+        bool, typer.Option(help="With what find_best chose: use its thresholds and components rule too.")
+    ] = True,
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None,
@@ -77,6 +83,7 @@ def predict(
         probabilities=probability_format if save_probabilities else None,
         max_ram_gib=max_ram_gib,
         overwrite=overwrite,
+        postprocess=postprocess,
         device=device,
         devices=devices.split(",") if devices else None,
         reporter=reporter,

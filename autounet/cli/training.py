@@ -187,6 +187,8 @@ def _tell(trained: Trained, reporter: ConsoleReporter) -> None:
     if trained.cross_validation:
         reporter.console.print(cross_validation_table(trained.cross_validation))
         reporter.say(f"Every case and class: {trained.model / 'cross_validation_cases.csv'}")
+        number = int(trained.model.parent.name[7:10])
+        reporter.say(f"To choose among configurations, ensembles and thresholds: autounet find_best {number}")
     reporter.say("Next: autounet predict -i IMAGES -o MASKS")
 
 

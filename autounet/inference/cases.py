@@ -21,6 +21,7 @@ import torch
 
 from autounet.data.dataset import RawCase
 from autounet.data.io import label_ending, read_image, write_label
+from autounet.evaluation.finish import Finish
 from autounet.geometry import Geometry
 from autounet.inference.export import CaseLogits, export_case
 from autounet.inference.failures import Failure, InterruptionError, failure_of
@@ -50,10 +51,12 @@ class OutputOptions:
     Attributes:
         probabilities: Write them too, in this format.
         max_bytes: Memory that prediction may take on the host.
+        finish: Thresholds, and what is done to a label map before it is written.
     """
 
     probabilities: ProbabilityFormat | None = None
     max_bytes: int = field(default_factory=available_memory_bytes)
+    finish: Finish = field(default_factory=Finish)
 
 
 @dataclass(frozen=True)
@@ -264,8 +267,10 @@ class _Run:
     def _export(self, lane: Lane, ready: _Ready, logits: list[CaseLogits]) -> None:
         plan, name, form = lane[0].plan, ready.case.name, self._options.probabilities
         mask = self._output / f"{name}{label_ending(plan.file_ending)}"
+        finish = self._options.finish.postprocessing.apply
+        offsets = self._options.finish.offsets(plan.labels)
         if form is None:
-            write_label(mask, export_case(logits), ready.geometry)
+            write_label(mask, finish(export_case(logits, offsets=offsets)), ready.geometry)
             return
         record = ProbabilityRecord(
             case=name,
@@ -277,5 +282,5 @@ class _Run:
             scale=65535,
         )
         with probability_sink(self._output, record, form) as sink:
-            label = export_case(logits, sink, slab_bytes_within(self._options.max_bytes))
-        write_label(mask, label, ready.geometry)
+            label = export_case(logits, sink, slab_bytes_within(self._options.max_bytes), offsets)
+        write_label(mask, finish(label), ready.geometry)

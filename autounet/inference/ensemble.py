@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from autounet.data.io import label_ending, write_label
 from autounet.errors import DataError, Problem, RequestError
 from autounet.geometry import Array
-from autounet.inference.export import SLAB_BYTES, ProbabilitySink, label_of_scores
+from autounet.inference.export import SLAB_BYTES, ProbabilitySink, label_of_probabilities
 from autounet.inference.probabilities import (
     ProbabilityRecord,
     StoredProbabilities,
@@ -19,6 +19,7 @@ from autounet.inference.probabilities import (
     probability_sink,
     stored_cases,
 )
+from autounet.inference.raw_frame import Floats
 
 
 def common_cases(folders: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
@@ -60,15 +61,11 @@ def average_case(paths: Sequence[Path], output: Path, *, save_probabilities: boo
     Raises:
         RequestError: They do not belong together, or one is damaged.
     """
-    members = [StoredProbabilities(path) for path in paths]
+    members = open_members(paths)
     first = members[0].record
-    for path, member in zip(paths[1:], members[1:], strict=True):
-        for what in ("labels", "shape", "geometry", "file_ending"):
-            if getattr(member.record, what) != getattr(first, what):
-                raise RequestError(f"{path} has another {what} than {paths[0]}; they cannot be averaged")
     place = probability_sink(output, first, "b2nd") if save_probabilities else nullcontext(None)
     with place as sink:
-        label = _average(members, sink)
+        label = average_label(members, sink)
     write_label(output / f"{first.case}{label_ending(first.file_ending)}", label, first.geometry)
     return first
 
@@ -80,20 +77,50 @@ def is_averaged(record: Path, output: Path, *, save_probabilities: bool) -> bool
     return mask.exists() and (not save_probabilities or probability_path(output, known.case, "b2nd").exists())
 
 
-def _average(members: Sequence[StoredProbabilities], sink: ProbabilitySink | None) -> Array:
-    """The label map of the mean, `(Z, Y, X)`."""
+def open_members(paths: Sequence[Path]) -> list[StoredProbabilities]:
+    """What several runs have stored of one case.
+
+    Raises:
+        RequestError: They do not belong together, or one is damaged.
+    """
+    members = [StoredProbabilities(path) for path in paths]
+    for path, member in zip(paths[1:], members[1:], strict=True):
+        for what in ("labels", "shape", "geometry", "file_ending"):
+            if getattr(member.record, what) != getattr(members[0].record, what):
+                raise RequestError(f"{path} has another {what} than {paths[0]}; they cannot be averaged")
+    return members
+
+
+def member_slabs(
+    members: Sequence[StoredProbabilities], slab_bytes: int = SLAB_BYTES
+) -> Iterator[tuple[int, list[Floats]]]:
+    """The first slice of each slab, and its probabilities `(K, n, Y, X)` by each member, in so much memory a member."""
     record = members[0].record
     depth, height, width = record.shape
-    label = np.zeros(record.shape, dtype=record.labels.dtype)
-    num_slices = max(1, SLAB_BYTES // (4 * record.labels.num_outputs * height * width))
+    num_slices = max(1, slab_bytes // (4 * record.labels.num_outputs * height * width))
     for start in range(0, depth, num_slices):
         stop = min(depth, start + num_slices)
-        mean = members[0].slab(start, stop)
-        for member in members[1:]:
-            mean += member.slab(start, stop)
-        mean /= len(members)
-        # Regions are there above one half.
-        label[start:stop] = label_of_scores(mean - np.float32(0.5), record.labels)
+        yield start, [member.slab(start, stop) for member in members]
+
+
+def mean_of(slabs: Sequence[Floats]) -> Floats:
+    """The mean of what several members say."""
+    mean = slabs[0].copy()
+    for slab in slabs[1:]:
+        mean += slab
+    mean /= len(slabs)
+    return mean
+
+
+def average_label(
+    members: Sequence[StoredProbabilities], sink: ProbabilitySink | None = None, offsets: Floats | None = None
+) -> Array:
+    """The label map `(Z, Y, X)` of the mean; `offsets` `(K,)` are added as if to the logits."""
+    record = members[0].record
+    label = np.zeros(record.shape, dtype=record.labels.dtype)
+    for start, slabs in member_slabs(members):
+        mean = mean_of(slabs)
+        label[start : start + mean.shape[1]] = label_of_probabilities(mean, record.labels, offsets)
         if sink is not None:
             sink.write(start, np.rint(mean * sink.scale).astype(sink.dtype))
     return label

@@ -79,7 +79,10 @@ def export_label(logits: Array, properties: CaseProperties, plan: Plan) -> Array
 
 
 def export_case(
-    models: Sequence[CaseLogits], sink: ProbabilitySink | None = None, slab_bytes: int = SLAB_BYTES
+    models: Sequence[CaseLogits],
+    sink: ProbabilitySink | None = None,
+    slab_bytes: int = SLAB_BYTES,
+    offsets: Floats | None = None,
 ) -> Array:
     """The label map of a case that one model or several have looked at.
 
@@ -90,6 +93,7 @@ def export_case(
         models: What each says; all of the same labels and the same raw image.
         sink: Takes the probabilities, if they are wanted too.
         slab_bytes: Memory for probabilities.
+        offsets: `(K,)` added to the logits before labels are decided; probabilities are those without.
 
     Returns:
         `(Z, Y, X)`, uint8 or uint16, as the raw image lies.
@@ -101,7 +105,7 @@ def export_case(
     inside = result[first.crop.slices]
 
     def decide(block: Box) -> None:
-        inside[block.slices] = _decided(frames, block, labels)
+        inside[block.slices] = _decided(frames, block, labels, offsets)
 
     if sink is None:
         _for_every(decide, list(_blocks(first.crop.shape)))
@@ -115,17 +119,25 @@ def export_case(
         slab = np.zeros((num_outputs, stop - start, *first.shape[1:]), dtype=sink.dtype)
         if not labels.has_regions:
             slab[0] = sink.scale
-        _fill(slab, start, sink.scale, frames, inside, labels)
+        _fill(slab, start, sink.scale, frames, inside, labels, offsets)
         sink.write(start, slab)
     return result
 
 
-def _fill(slab: Array, start: int, scale: int, frames: Sequence[RawFrame], inside: Array, labels: LabelSchema) -> None:
+def _fill(
+    slab: Array,
+    start: int,
+    scale: int,
+    frames: Sequence[RawFrame],
+    inside: Array,
+    labels: LabelSchema,
+    offsets: Floats | None,
+) -> None:
     """Probabilities and labels of the slices from `start` on, as far as the crop reaches into them."""
     crop = frames[0].crop
 
     def decide(block: Box) -> None:
-        inside[block.slices], probabilities = _decided_with_probabilities(frames, block, labels)
+        inside[block.slices], probabilities = _decided_with_probabilities(frames, block, labels, offsets)
         probabilities *= scale
         slab[(slice(None), *_moved(block, crop.start, start))] = np.rint(probabilities, out=probabilities)
 
@@ -147,27 +159,49 @@ def label_of_scores(scores: Floats, labels: LabelSchema) -> Array:
     return _label_of(enumerate(scores), scores.shape[1:], labels)
 
 
-def _decided(frames: Sequence[RawFrame], block: Box, labels: LabelSchema) -> Array:
+def label_of_probabilities(probabilities: Floats, labels: LabelSchema, offsets: Floats | None = None) -> Array:
+    """The label map `(...)` of probabilities `(K, ...)`: the highest, or regions above one half.
+
+    Args:
+        probabilities: Of classes or regions.
+        labels: What they stand for.
+        offsets: `(K,)` as if added to the logits first.
+    """
+    if offsets is None:
+        return label_of_scores(probabilities - np.float32(0.5), labels)
+    # Added to logits, offsets multiply odds: a region's threshold moves, and classes weigh more or less.
+    odds: Floats = np.exp(offsets).reshape(-1, *(1,) * (probabilities.ndim - 1))
+    if labels.has_regions:
+        return label_of_scores(probabilities - np.reciprocal(odds + np.float32(1)), labels)
+    return label_of_scores(probabilities * odds, labels)
+
+
+def _decided(frames: Sequence[RawFrame], block: Box, labels: LabelSchema, offsets: Floats | None) -> Array:
     """The label map of a block of the crop."""
     if len(frames) > 1:
-        return _decided_with_probabilities(frames, block, labels)[0]
+        return _decided_with_probabilities(frames, block, labels, offsets)[0]
     (frame,) = frames
     samples = frame.samples(block).astype(np.float32)  # bounds of half precision take long to find
+    if offsets is not None:  # what is added to all samples is added to what lies between them
+        samples += offsets[:, None, None, None]
     outputs = _that_can_win(samples, labels)
     values = ((index, frame.interpolated(samples[index : index + 1], block)[0]) for index in outputs)
     return _label_of(values, block.shape, labels)
 
 
-def _decided_with_probabilities(frames: Sequence[RawFrame], block: Box, labels: LabelSchema) -> tuple[Array, Floats]:
+def _decided_with_probabilities(
+    frames: Sequence[RawFrame], block: Box, labels: LabelSchema, offsets: Floats | None
+) -> tuple[Array, Floats]:
     """The label map of a block, and the probabilities `(K, Z, Y, X)`, the mean of all models."""
     logits = frames[0].interpolated(frames[0].samples(block), block)
     mean = probabilities_of(logits, labels)
     if len(frames) == 1:
-        return label_of_scores(logits, labels), mean
+        shifted = logits if offsets is None else logits + offsets[:, None, None, None]
+        return label_of_scores(shifted, labels), mean
     for frame in frames[1:]:
         mean += probabilities_of(frame.interpolated(frame.samples(block), block), labels)
     mean /= len(frames)
-    return label_of_scores(mean - np.float32(0.5), labels), mean
+    return label_of_probabilities(mean, labels, offsets), mean
 
 
 def _label_of(values: Iterable[tuple[int, Floats]], shape: Sequence[int], labels: LabelSchema) -> Array:

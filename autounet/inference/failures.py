@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autounet.data.dataset import RawCase
 from autounet.data.io import FileError
-from autounet.errors import AutounetError, Problem, RequestError, RunError
+from autounet.errors import AutounetError, DataError, Problem, RequestError, RunError, WorkError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_PLACE = (*_FULL, errno.EROFS)
@@ -66,6 +67,12 @@ def failure_of(error: Exception, case: RawCase, output: Path, *, is_writing: boo
         return Failure(Problem(case.name, file, what, _MEMORY_REMEDY), is_bad_input=False)
     what = str(error) if isinstance(error, AutounetError) else f"{type(error).__name__}: {error}"
     return Failure(Problem(case.name, file, what, f"look at the case, {_AGAIN}"), is_bad_input=False)
+
+
+def error_of(failures: Sequence[Failure], title: str) -> DataError:
+    """All of them as one error. Failures of the work weigh more than bad input: trying again may help."""
+    kind = DataError if all(failure.is_bad_input for failure in failures) else WorkError
+    return kind(title, [failure.problem for failure in failures])
 
 
 def _not_written(error: OSError | RuntimeError, case: RawCase, output: Path) -> Failure:

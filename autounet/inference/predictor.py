@@ -161,11 +161,9 @@ class Predictor:
         return cls(record.plan, record.configuration, networks, window, device)
 
     def lay_out(self) -> None:
-        """Give the networks the memory layout that is fastest for batches of tiles; not while they are trained."""
-        window, features = self.window, self.configuration.network.features[0]
-        layout = fast_layout(features, window.tile, window.batch_size, self.device, window.precision.dtype)
+        """Give the networks the memory layout that is fastest; not while they are trained."""
         for network in self.networks:
-            set_layout(network, layout)
+            set_layout(network, fast_layout(network.num_spatial_dims, self.device, self.window.precision.dtype))
 
     def predict(self, image: Image, earlier: Array | None = None) -> npt.NDArray[Any]:
         """The label map of a raw image.

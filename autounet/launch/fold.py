@@ -23,7 +23,7 @@ from autounet.losses.options import build_loss
 from autounet.losses.segmentation import SegmentationLoss
 from autounet.models.folder import ModelRecord, build_network, record_path, save_weights, seal_fold
 from autounet.networks.base import SegmentationNetwork
-from autounet.networks.layout import set_layout
+from autounet.networks.layout import fast_layout, set_layout
 from autounet.parallel import available_cpus, available_memory_bytes
 from autounet.progress import SILENT, Reporter, duration
 from autounet.records import parse_json
@@ -33,7 +33,7 @@ from autounet.training.loggers.run_log import RunLog
 from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision, choose_precision
 from autounet.training.sampling import CaseCache, PatchSampler
-from autounet.training.time_budget import growth_stages, layout_of
+from autounet.training.time_budget import growth_stages
 from autounet.training.trainer import PatchStage, Trainer
 
 # Kept back for storing weights and scores, so that the command ends in time.
@@ -64,7 +64,7 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
     is_new = run.mode == "new"
     transferred = start_from(run.start, network, record, reporter) if run.start and is_new else None
     run.replicas.share(network.parameters())
-    set_layout(network, layout_of(record.configuration, run.replicas.device, precision))
+    set_layout(network, fast_layout(network.num_spatial_dims, run.replicas.device, precision.dtype))
     predictor = Predictor.of(record, (network,), device=run.replicas.device, precision=precision)
     validation = plan_validation(run.split.validation, run.store, predictor, record.config.max_seconds)
     trainer = _trainer(run, record, network, predictor, precision, validation, reporter)

@@ -15,6 +15,7 @@ from autounet.evaluation.overlap import ClassScore, score_case
 from autounet.evaluation.summary import CaseScores, Summary, mean_of_known, summarize, write_summary
 from autounet.geometry import Array
 from autounet.inference.predictor import Predictor
+from autounet.inference.probabilities import SUFFIX
 from autounet.networks.base import SegmentationNetwork
 from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
@@ -156,7 +157,7 @@ def validate_fold(
 ) -> Summary:
     """Predict validation cases from their raw files, keep the masks, and score them in their own space.
 
-    Masks that an earlier validation left of other cases are removed: they are of other weights.
+    Masks and probabilities that an earlier validation or `find_best` left are removed: they are of other weights.
 
     Args:
         predictor: The trained network.
@@ -167,8 +168,8 @@ def validate_fold(
     """
     plan = predictor.plan
     ending = label_ending(plan.file_ending)
-    for old in folder.glob(f"*{ending}"):
-        old.unlink()
+    for old in (*folder.glob(f"*{ending}"), *folder.glob(f"*{SUFFIX}.*")):
+        old.unlink(missing_ok=True)
     scores = []
     for case in reporter.track(cases, "validate", len(cases)):
         assert case.label is not None

@@ -15,13 +15,16 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from autounet.errors import RequestError
+from autounet.evaluation.finish import Finish
+from autounet.models.best import FINISH_FILE, read_finish
 from autounet.models.folder import PREVIOUS_STAGE, finished_folds, fold_folder, trained_folds
 from autounet.models.integrity import CHECKSUMS, FOLD_FILES, require_intact
 from autounet.records import atomic_path, whole_folder
 
 _NAMES = (CHECKSUMS, *FOLD_FILES)
 _EXPECTED = re.compile(
-    rf"(?:{PREVIOUS_STAGE}/)?fold_(?:\d{{1,6}}|all)/(?:{'|'.join(map(re.escape, _NAMES))})", re.ASCII
+    rf"(?:{PREVIOUS_STAGE}/)?fold_(?:\d{{1,6}}|all)/(?:{'|'.join(map(re.escape, _NAMES))})|{re.escape(FINISH_FILE)}",
+    re.ASCII,
 )
 _RECORD_BYTES = 64 * 2**20  # of a JSON file; a plan of a thousand cases has some MB
 _MAX_FILES = 4096
@@ -35,7 +38,8 @@ def pack_model(model: Path, archive: Path) -> int:
     """Write a model folder into a zip archive, whole or not at all.
 
     Args:
-        model: The folder; its trained folds are taken, and those of a first stage inside it.
+        model: The folder; its trained folds are taken, those of a first stage inside it, and `finish.json`, if it is
+            of these folds.
         archive: The file to write.
 
     Returns:
@@ -48,15 +52,17 @@ def pack_model(model: Path, archive: Path) -> int:
     folds = _all_folds(model)
     for fold in folds:
         require_intact(fold)
+    files = [fold / name for fold in folds for name in _NAMES]
+    if read_finish(model) not in (None, Finish()):
+        files.append(model / FINISH_FILE)
     with atomic_path(archive) as partial, zipfile.ZipFile(partial, "w") as target:
-        for fold in folds:
-            for name in _NAMES:
-                entry = zipfile.ZipInfo((fold.relative_to(model) / name).as_posix(), _EPOCH)
-                entry.external_attr = _PERMISSIONS
-                # Weights are as good as random: packing them takes long and saves some percent.
-                entry.compress_type = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
-                with (fold / name).open("rb") as source, target.open(entry, "w", force_zip64=True) as sink:
-                    shutil.copyfileobj(source, sink, _CHUNK)
+        for path in files:
+            entry = zipfile.ZipInfo(path.relative_to(model).as_posix(), _EPOCH)
+            entry.external_attr = _PERMISSIONS
+            # Weights are as good as random: packing them takes long and saves some percent.
+            entry.compress_type = zipfile.ZIP_DEFLATED if path.suffix == ".json" else zipfile.ZIP_STORED
+            with path.open("rb") as source, target.open(entry, "w", force_zip64=True) as sink:
+                shutil.copyfileobj(source, sink, _CHUNK)
     return archive.stat().st_size
 
 
@@ -82,14 +88,14 @@ def unpack_model(archive: Path, model: Path, max_gib: float = DEFAULT_MAX_GIB) -
             for entry in entries:
                 _extract(archive, source, entry, partial)
             folds = _all_folds(partial)
-            if {fold.relative_to(partial) / name for fold in folds for name in _NAMES} != {
-                Path(entry.filename) for entry in entries
-            }:
+            expected = {fold.relative_to(partial) / name for fold in folds for name in _NAMES}
+            if not folds or {Path(entry.filename) for entry in entries} - {Path(FINISH_FILE)} != expected:
                 raise RequestError(
                     f"{archive} holds no trained fold, or one that lacks a file. Copy or download it again."
                 )
             for fold in folds:
                 require_intact(fold)
+            read_finish(partial)
     except FileNotFoundError:
         raise RequestError(f"{archive} does not exist") from None
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:

@@ -36,6 +36,18 @@ def write_checksums(fold: Path) -> None:
     Checksums(files=files).write(fold / CHECKSUMS)
 
 
+def weights_digest(fold: Path) -> str:
+    """SHA-256 of the weights of a fold, as noted when they were written.
+
+    Raises:
+        RequestError: Nothing was noted.
+    """
+    noted = Checksums.read(fold / CHECKSUMS).files
+    if WEIGHTS not in noted:
+        raise RequestError(f"{fold / CHECKSUMS} says nothing of {WEIGHTS}. {_REMEDY}")
+    return noted[WEIGHTS].sha256
+
+
 def require_intact(fold: Path) -> None:
     """Compare the files of a fold with what was noted when they were written.
 

@@ -105,6 +105,14 @@ class SegmentationNetwork(nn.Module):
         inside = tuple(slice(lost, size - lost) for lost, size in zip(self.halo, spatial, strict=True))
         return x[(slice(None),) * leading + inside]
 
+    def prune(self, depth: int) -> None:
+        """Leave out what lies deeper, for a faster prediction.
+
+        Raises:
+            RequestError: It cannot be, or not so.
+        """
+        raise RequestError(f"the network '{self.plan.name}' cannot be pruned; 'unetpp' can")
+
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
         """The logits to predict with, of all outputs: the finest."""
         return outputs[0]

@@ -4,6 +4,7 @@ plan_and_preprocess -> train -> predict -> evaluate
 """
 
 from autounet.pipeline.checking import check
+from autounet.pipeline.choosing import Found, Postprocessed, find_best, postprocess
 from autounet.pipeline.evaluation import evaluate
 from autounet.pipeline.models import ModelInfo, import_nnunet, model_info, pack, self_test_model, unpack
 from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan, planned_seconds
@@ -13,8 +14,10 @@ from autounet.pipeline.previewing import Previewed, preview
 from autounet.pipeline.training import Trained, folds_to_train, network_recipe, train
 
 __all__ = [
+    "Found",
     "ModelInfo",
     "Planned",
+    "Postprocessed",
     "Predicted",
     "Preprocessed",
     "Previewed",
@@ -23,6 +26,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "existing_plan",
+    "find_best",
     "folds_to_train",
     "import_nnunet",
     "import_plan",
@@ -32,6 +36,7 @@ __all__ = [
     "plan",
     "plan_and_preprocess",
     "planned_seconds",
+    "postprocess",
     "predict",
     "preprocess",
     "preview",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from autounet.errors import DataError, Problem, RequestError, WorkError
+from autounet.errors import Problem, RequestError, WorkError
 from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autounet.evaluation.finish import Finish
     from autounet.inference.cases import Lane
     from autounet.inference.failures import Failure
     from autounet.inference.predictor import WindowOptions
     from autounet.inference.probabilities import ProbabilityFormat
+    from autounet.models.best import Best
     from autounet.plans import Plan
 
 AccumulateName = Literal["float32", "float16"]
@@ -53,6 +55,7 @@ def predict(
     probabilities: ProbabilityFormat | None = None,
     max_ram_gib: float | None = None,
     overwrite: bool = False,
+    postprocess: bool = True,
     device: str = "auto",
     devices: Sequence[str] | None = None,
     reporter: Reporter = SILENT,
@@ -64,7 +67,8 @@ def predict(
         images: Folder of images, named as in `imagesTr`.
         output: Folder for the masks; `CASE` plus the images' ending.
         dataset: Whose model; by default the only one of the workspace.
-        configuration: Which of its models; the probabilities of several are averaged.
+        configuration: Which of its models; the probabilities of several are averaged. By default what `find_best`
+            chose, else the only one.
         model: A model folder, or one fold's folder in it, instead of both; or several.
         folds: Which folds to average; all that are finished by default.
         mirror: Average over mirror images, as far as training mirrored.
@@ -74,6 +78,7 @@ def predict(
         probabilities: Write them too, in this format.
         max_ram_gib: Memory that it may take; by default what the machine has.
         overwrite: Predict cases again whose mask is there.
+        postprocess: Use the thresholds and the postprocessing that `find_best` decided for what it chose.
         device: Where to predict.
         devices: Several, which share the cases; instead of `device`.
         reporter: Shows the progress.
@@ -87,10 +92,12 @@ def predict(
 
     from autounet.data.dataset import find_cases
     from autounet.inference.cases import OutputOptions, is_finished, predict_cases
+    from autounet.inference.failures import error_of
     from autounet.inference.predictor import WindowOptions
 
     options = WindowOptions(mirror=mirror, overlap=overlap, accumulate=getattr(torch, accumulate), skip=skip)
-    models = _models(workspace, dataset, configuration, model)
+    best = None if configuration or model else _best(workspace, dataset)
+    models = _chosen(workspace, best) if best else _models(workspace, dataset, configuration, model)
     lanes = _lanes(models, folds, options, list(devices or [device]))
     plan = lanes[0][0].plan
     cases = find_cases(images, plan.file_ending, len(plan.channels))
@@ -104,11 +111,18 @@ def predict(
         reporter.say(f"{folder[0]}: {_counted(len(member.networks), 'fold')}{told}")
     reporter.say(f"{_counted(len(waiting), 'case')} to predict, {len(done)} already in {output}")
     _describe(output, plan)
-    kept = {} if max_ram_gib is None else {"max_bytes": int(max_ram_gib * 2**30)}
-    failures = predict_cases(lanes, waiting, output, OutputOptions(probabilities, **kept), reporter)
+    outputs = OutputOptions(probabilities)
+    if max_ram_gib is not None:
+        outputs = replace(outputs, max_bytes=int(max_ram_gib * 2**30))
+    finish = best.finish if best else _finish([path for path, _ in models], reporter)
+    if finish.summary:
+        reporter.say(f"{'' if postprocess else 'left out: '}{finish.summary} (as find_best decided)")
+    if postprocess:
+        outputs = replace(outputs, finish=finish)
+    failures = predict_cases(lanes, waiting, output, outputs, reporter)
     if failures:
         written = [case for case in waiting if is_finished(output, case.name, plan.file_ending, probabilities)]
-        raise _error_of(failures, f"{images} ({len(written)} of {len(waiting)} cases were predicted)")
+        raise error_of(failures, f"{images} ({len(written)} of {len(waiting)} cases were predicted)")
     return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done))
 
 
@@ -137,7 +151,7 @@ def ensemble(
     from autounet.data.dataset import RawCase
     from autounet.data.description import write_dataset_json
     from autounet.inference.ensemble import average_case, common_cases, is_averaged
-    from autounet.inference.failures import failure_of
+    from autounet.inference.failures import error_of, failure_of
 
     _require_writable(output)
     cases = common_cases(folders)
@@ -162,8 +176,39 @@ def ensemble(
             if failures[-1].ends_all:
                 break
     if failures:
-        raise _error_of(failures, f"{output} ({len(written)} of {len(waiting)} cases were averaged)")
+        raise error_of(failures, f"{output} ({len(written)} of {len(waiting)} cases were averaged)")
     return Predicted(tuple(folders), tuple(written), tuple(sorted(done)))
+
+
+def _best(workspace: Workspace, dataset: str | None) -> Best | None:
+    """What `find_best` chose for the dataset that is meant; `None` where it was not asked, or several are meant."""
+    from autounet.models.best import best_path, read_best
+    from autounet.models.folder import trained_models
+
+    if dataset is not None:
+        names = {workspace.find_dataset(dataset)}
+    else:
+        names = {folder.parent.name for folder in trained_models(workspace)}
+    path = best_path(workspace, names.pop()) if len(names) == 1 else None
+    return read_best(path) if path is not None and path.exists() else None
+
+
+def _finish(models: Sequence[Path], reporter: Reporter) -> Finish:
+    """What `find_best` decided for a model alone, if only that one is used."""
+    from autounet.evaluation.finish import Finish
+    from autounet.models.best import FINISH_FILE, read_finish
+
+    if len(models) > 1:
+        return Finish()
+    found = read_finish(models[0])
+    if found is None:
+        reporter.say(f"{models[0] / FINISH_FILE} was decided on other weights and is not used; run find_best again")
+    return found or Finish()
+
+
+def _chosen(workspace: Workspace, best: Best) -> list[tuple[Path, list[str] | None]]:
+    """The model folders of a choice, each with the folds that were scored."""
+    return [(workspace.results / best.dataset_name / model.folder, list(model.folds)) for model in best.models]
 
 
 def _models(
@@ -247,12 +292,6 @@ def _describe(output: Path, plan: Plan) -> None:
         remedy = "make room there, or choose another folder with -o, then run the same command again"
         what = f"cannot be written ({error.strerror})"
         raise WorkError(str(output), [Problem("-", str(output / "dataset.json"), what, remedy)]) from None
-
-
-def _error_of(failures: Sequence[Failure], title: str) -> DataError:
-    """Failures of the work weigh more than bad input: trying again may help."""
-    kind = DataError if all(failure.is_bad_input for failure in failures) else WorkError
-    return kind(title, [failure.problem for failure in failures])
 
 
 def _counted(count: int, noun: str) -> str:

@@ -165,7 +165,7 @@ def measure_step(
     as fast as the goal.
     """
     network = NETWORKS.find(configuration.network.name)(configuration.network, num_channels, num_outputs).to(device)
-    set_layout(network, layout_of(configuration, device, precision))
+    set_layout(network, fast_layout(configuration.network.num_spatial_dims, device, precision.dtype))
     network.deep_supervision = True
     optimizer = torch.optim.SGD(network.parameters(), 0.0)
     image = torch.randn(configuration.batch_size, num_channels, *configuration.patch_size, device=device)
@@ -188,12 +188,6 @@ def measure_step(
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
     return min(seconds)
-
-
-def layout_of(configuration: Configuration, device: torch.device, precision: Precision) -> torch.memory_format:
-    """The memory layout to train a configuration in."""
-    features, patch = configuration.network.features[0], configuration.patch_size
-    return fast_layout(features, patch, configuration.batch_size, device, precision.dtype)
 
 
 def with_patch(configuration: Configuration, factor: float) -> tuple[int, ...]:

@@ -16,6 +16,9 @@ import autounet
 from autounet.data.dataset import RawDataset
 from autounet.data.io import read_label
 from autounet.errors import DataError, RequestError
+from autounet.evaluation.finish import Finish
+from autounet.evaluation.thresholds import Thresholds
+from autounet.models.best import FINISH_FILE, ModelFinish, chosen_model
 from autounet.models.folder import ModelRecord, build_network, fold_folder, save_weights, seal_fold
 from autounet.plans import Plan
 from autounet.training.config import TrainConfig
@@ -75,6 +78,19 @@ def test_an_array_and_its_file_give_the_same_mask(model: Path, images: Path, tmp
     expected = read_label(files[0])[0]
     np.testing.assert_array_equal(predictor.predict(array, (2.0, 1.0, 1.5)), expected)
     np.testing.assert_array_equal(predictor.predict(array[0], (2.0, 1.0, 1.5)), expected)
+
+
+def test_what_find_best_decided_for_the_model_is_done(model: Path, images: Path, tmp_path: Path) -> None:
+    finish = Finish(thresholds=Thresholds(values={"tumour": 1e-6}))
+    folds = chosen_model(model, [0]).folds
+    ModelFinish(finish=finish, folds=folds).write(model / FINISH_FILE)
+    predictor = autounet.Predictor(model)
+    (mask, _) = predictor.predict_files(images, tmp_path / "masks")
+    array = np.random.default_rng(3).normal(size=(1, 9, 12, 10)).astype(np.float32)
+    found = predictor.predict(array, (2.0, 1.0, 1.5))
+    np.testing.assert_array_equal(read_label(mask)[0], found)
+    assert (found == 2).all()
+    assert not (autounet.Predictor(model, postprocess=False).predict(array, (2.0, 1.0, 1.5)) == 2).all()
 
 
 def test_a_plane_gives_a_plane(model: Path) -> None:

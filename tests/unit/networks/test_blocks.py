@@ -25,6 +25,16 @@ def test_without_bias_a_convolution_with_norm_has_its_weights_and_the_norms_only
     torch.testing.assert_close(block(x), expected)
 
 
+def test_a_bias_that_the_norm_takes_away_is_kept_but_not_trained() -> None:
+    torch.manual_seed(0)
+    block, x = ConvNorm(Style(2), 3, 4, (3, 3), (1, 1)), torch.randn(2, 3, 5, 6)
+    bias, before = block.get_parameter("conv.bias"), block(x)
+    assert not bias.requires_grad and "conv.bias" in block.state_dict()
+    with torch.no_grad():
+        bias.add_(torch.arange(4.0))
+    torch.testing.assert_close(block(x), before)
+
+
 def test_unit_is_convolution_norm_and_leaky_relu() -> None:
     torch.manual_seed(0)
     unit = ConvUnit(Style(3), 2, 3, (1, 3, 3), (1, 2, 2))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from autounet.network_plan import NetworkPlan
+from autounet.networks.blocks import ConvUnit, Style
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.networks.plain import PlainUNet
 
@@ -13,19 +14,26 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("features", "patch", "batch", "device", "dtype", "expected"),
+    ("dims", "device", "dtype", "expected"),
     [
-        (32, (40, 56, 40), 8, "cpu", torch.float32, torch.channels_last_3d),  # 92 MB
-        (32, (40, 56, 40), 2, "cpu", torch.float32, torch.contiguous_format),  # 23 MB
-        (32, (512, 512), 12, "cpu", torch.float32, torch.channels_last),
-        (32, (40, 56, 40), 8, "cpu", torch.bfloat16, torch.contiguous_format),
-        (32, (40, 56, 40), 8, "meta", torch.float32, torch.contiguous_format),
+        (3, "cpu", torch.float32, torch.channels_last_3d),
+        (2, "cpu", torch.float32, torch.channels_last),
+        (3, "cpu", torch.bfloat16, torch.contiguous_format),
+        (3, "meta", torch.float32, torch.contiguous_format),
     ],
 )
-def test_large_maps_on_a_cpu_are_channels_last(
-    features: int, patch: tuple[int, ...], batch: int, device: str, dtype: torch.dtype, expected: torch.memory_format
+def test_float32_on_a_cpu_is_channels_last(
+    dims: int, device: str, dtype: torch.dtype, expected: torch.memory_format
 ) -> None:
-    assert fast_layout(features, patch, batch, torch.device(device), dtype) == expected
+    assert fast_layout(dims, torch.device(device), dtype) == expected
+
+
+@pytest.mark.parametrize("in_channels", [1, 2])
+def test_the_first_maps_are_channels_last_too_whatever_the_image(in_channels: int) -> None:
+    unit = ConvUnit(Style(3), in_channels, 4, (3, 3, 3), (1, 1, 1))
+    set_layout(unit, torch.channels_last_3d)
+    output = unit(torch.randn(2, in_channels, 4, 6, 8))
+    assert output.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_a_network_gives_the_same_in_both_layouts_and_can_go_back() -> None:
@@ -47,7 +55,7 @@ def test_a_network_gives_the_same_in_both_layouts_and_can_go_back() -> None:
         loss = output.square().mean()
         loss.backward()
         losses.append(loss.detach())
-        gradients.append([parameter.grad.clone() for parameter in network.parameters()])  # type: ignore[union-attr]
+        gradients.append([parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None])
         kernels = [parameter for parameter in network.parameters() if parameter.ndim == 5]
         assert all(kernel.is_contiguous(memory_format=layout) for kernel in kernels)
     torch.testing.assert_close(losses[1], losses[0])
