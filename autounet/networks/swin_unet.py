@@ -112,7 +112,7 @@ class SwinUNet(SwinNetwork):
         self.decoder = nn.ModuleList(blocks(level, plan.num_convs_decoder[first + level]) for level in levels)
         self.top_norm = TokenNorm(features[0])
         self.last_up = PatchExpanding(features[0], plan.features[0], patch)
-        self.head = CONVOLUTIONS[dims](plan.features[0], num_outputs, 1, bias=False)
+        self.head = nn.Linear(plan.features[0], num_outputs, bias=False)
         self.apply(initialize_tokens)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -123,7 +123,7 @@ class SwinUNet(SwinNetwork):
         for level, skip in zip(reversed(range(len(self.decoder))), skips, strict=True):
             tokens = self.fuse[level](torch.cat([self.up[level](tokens), skip], dim=-1))
             tokens = self.decoder[level](tokens)
-        return [self.head(to_map(self.last_up(self.top_norm(tokens))))]
+        return [to_map(self.head(self.last_up(self.top_norm(tokens))))]
 
     def stage_inputs(self, x: Tensor) -> list[Tensor]:
         """Tokens `(B, *spatial / stride, C)` that each stage of the encoder takes in: the skips, and the last."""
