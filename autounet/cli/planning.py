@@ -188,6 +188,27 @@ def preprocess(
         reporter.say(line)
 
 
+@app.command("networks")
+def networks(
+    dataset: Annotated[
+        str | None, typer.Argument(help="As they are planned for it.", show_default="the sizes of their papers")
+    ] = None,
+    planner: PlannerOption = "default",
+    device: DeviceOption = "auto",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """List all networks with their paper, parameters, and the memory that training takes."""
+    from autounet import pipeline
+    from autounet.report.networks import networks_table
+
+    reporter = _reporter()
+    found = pipeline.networks(_workspace(workspace), dataset, planner=planner, device=device, reporter=reporter)
+    title = "Networks as in their papers, with one channel and two classes"
+    title = title if dataset is None else f"Networks as they are planned for dataset {dataset}"
+    reporter.console.print(networks_table(found, title))
+    reporter.say("Train one with: autounet train DATASET CONFIGURATION FOLD --network NAME, or NAME,option=value,...")
+
+
 def _tell_prepared(reporter: ConsoleReporter, counts: dict[str, PreparedCount]) -> None:
     for name, count in counts.items():
         reporter.say(f"{name}: {count.prepared} cases prepared, {count.ready} were ready")

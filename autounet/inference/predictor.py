@@ -221,6 +221,15 @@ class Predictor:
         num_voxels = int(np.prod(self.window.padded_shape(shape)))
         return num_voxels * self.plan.labels.num_outputs * self.window.accumulate.itemsize
 
+    def prune(self, depth: int) -> None:
+        """Leave out what lies deeper in the networks.
+
+        Raises:
+            RequestError: They cannot be pruned, or not so.
+        """
+        for network in self.networks:
+            network.prune(depth)
+
     def without_mirrors(self) -> Predictor:
         """The same predictor, faster and a little less exact."""
         return replace(self, window=replace(self.window, mirror_axes=()))

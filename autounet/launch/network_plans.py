@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from autounet.data.dataset import RawDataset
@@ -12,7 +13,7 @@ from autounet.launch.plan_files import read_plan, write_plan
 from autounet.launch.planning import make_plan
 from autounet.planners import PLANNERS
 from autounet.planners.request import PlanRequest
-from autounet.plans import plan_path
+from autounet.plans import Plan, plan_path
 from autounet.progress import Reporter
 
 
@@ -35,37 +36,59 @@ def asked_network(planner: str, network: str | None) -> str | None:
     return None if text == own else text
 
 
-def ensure_plan(
-    raw: RawDataset, folder: Path, planner: str, network: str, dataset: str, *, device: str, reporter: Reporter
-) -> None:
-    """Make the plan for a network if there is none, for the memory and at the spacing of the planner's usual plan.
+@dataclass(frozen=True)
+class PlanPlace:
+    """Where the plans of a planner for a dataset are.
+
+    Attributes:
+        folder: The dataset's preprocessed folder.
+        planner: Whose plans.
+        dataset: As the user calls it.
+    """
+
+    folder: Path
+    planner: str
+    dataset: str
+
+
+def plan_for(raw: RawDataset, place: PlanPlace, network: str, *, device: str, reporter: Reporter) -> Plan:
+    """The plan for a network: the one that is there, or one for the memory and at the spacing of the usual plan.
 
     Args:
         raw: The dataset.
-        folder: Its preprocessed folder.
-        planner: Whose plan.
-        network: As `asked_network` tells it.
-        dataset: As the user calls it.
+        place: Where its plans are.
+        network: As it was typed.
         device: To plan for.
-        reporter: Is told that a plan was made.
+        reporter: Shows what is measured.
 
     Raises:
         RequestError: There is no usual plan, or the dataset changed since, or the network does not fit it.
     """
-    if plan_path(folder, planner, network).exists():
-        return
-    usual = read_plan(folder, planner, dataset)
-    fingerprint = known_fingerprint(folder / "fingerprint.json", raw)
+    asked = asked_network(place.planner, network)
+    usual = read_plan(place.folder, place.planner, place.dataset)
+    if plan_path(place.folder, place.planner, asked).exists():
+        return read_plan(place.folder, place.planner, place.dataset, asked)
+    fingerprint = known_fingerprint(place.folder / "fingerprint.json", raw)
     if fingerprint is None:
         raise RequestError(
-            f"the dataset changed since it was planned. Plan anew with: autounet plan_and_preprocess -d {dataset} "
-            f"--network {network}"
+            f"the dataset changed since it was planned. Plan anew with: autounet plan_and_preprocess -d {place.dataset}"
         )
     request = PlanRequest(memory_gib=usual.memory_gib, network=network)
-    spacing = permuted(usual.median_spacing_mm, usual.transpose_backward)
-    for wish in (request, request.model_copy(update={"spacing_mm": spacing})):
-        plan = make_plan(planner, fingerprint, raw.description, wish, None, device=device, reporter=reporter)
-        if plan.median_spacing_mm == usual.median_spacing_mm:
-            break
-    _, path = write_plan(plan, folder, reporter)
-    reporter.say(f"planned for network '{network}' in {usual.memory_gib:g} GiB: {path}")
+    plan = make_plan(place.planner, fingerprint, raw.description, request, None, device=device, reporter=reporter)
+    if plan.median_spacing_mm == usual.median_spacing_mm:
+        return plan
+    request = request.model_copy(update={"spacing_mm": permuted(usual.median_spacing_mm, usual.transpose_backward)})
+    return make_plan(place.planner, fingerprint, raw.description, request, None, device=device, reporter=reporter)
+
+
+def ensure_plan(raw: RawDataset, place: PlanPlace, network: str | None, *, device: str, reporter: Reporter) -> Plan:
+    """The plan to train by: the planner's usual one, or that for a network, written if it was made now.
+
+    Arguments and errors as for `plan_for`.
+    """
+    asked = asked_network(place.planner, network)
+    if network is None or asked is None or plan_path(place.folder, place.planner, asked).exists():
+        return read_plan(place.folder, place.planner, place.dataset, asked)
+    plan, path = write_plan(plan_for(raw, place, network, device=device, reporter=reporter), place.folder, reporter)
+    reporter.say(f"planned for network '{asked}' in {plan.memory_gib:g} GiB: {path}")
+    return plan

@@ -7,6 +7,7 @@ from autounet.pipeline.checking import check
 from autounet.pipeline.choosing import Found, Postprocessed, find_best, postprocess
 from autounet.pipeline.evaluation import evaluate
 from autounet.pipeline.models import ModelInfo, import_nnunet, model_info, pack, self_test_model, unpack
+from autounet.pipeline.networks import networks
 from autounet.pipeline.planning import Planned, existing_plan, import_plan, plan, planned_seconds
 from autounet.pipeline.prediction import Predicted, ensemble, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
@@ -32,6 +33,7 @@ __all__ = [
     "import_plan",
     "model_info",
     "network_recipe",
+    "networks",
     "pack",
     "plan",
     "plan_and_preprocess",

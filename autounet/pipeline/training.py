@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autounet.data.dataset import RawDataset
-from autounet.launch.network_plans import asked_network, ensure_plan
-from autounet.launch.plan_files import read_plan
+from autounet.launch.network_plans import PlanPlace, ensure_plan
 from autounet.networks.description import RecipeHints
 from autounet.pipeline.folders import raw_folder
 from autounet.planners import DEFAULT_PLANNER
@@ -127,10 +126,8 @@ def train(
     name = workspace.find_dataset(dataset)
     preprocessed = workspace.preprocessed / name
     raw = RawDataset.load(raw_folder(workspace, dataset))
-    asked = asked_network(planner, network)
-    if asked is not None:
-        ensure_plan(raw, preprocessed, planner, asked, dataset, device=device, reporter=reporter)
-    plan = read_plan(preprocessed, planner, dataset, asked)
+    place = PlanPlace(preprocessed, planner, dataset)
+    plan = ensure_plan(raw, place, network, device=device, reporter=reporter)
     chosen = plan.configuration(configuration)
     start = read_starting_point(source, fold) if source else None
     if start and network is None:
@@ -205,10 +202,8 @@ def folds_to_train(
 
     preprocessed = workspace.preprocessed / workspace.find_dataset(dataset)
     raw = RawDataset.load(raw_folder(workspace, dataset))
-    asked = asked_network(planner, network)
-    if asked is not None:
-        ensure_plan(raw, preprocessed, planner, asked, dataset, device=device, reporter=reporter)
-    plan = read_plan(preprocessed, planner, dataset, asked)
+    place = PlanPlace(preprocessed, planner, dataset)
+    plan = ensure_plan(raw, place, network, device=device, reporter=reporter)
     chosen = plan.configuration(configuration)
     model = model_folder(workspace, plan, chosen)
     splits = all_splits(preprocessed, raw)
