@@ -40,6 +40,13 @@ def predict(
     mirror: Annotated[bool, typer.Option(help="Average over mirror images; slower, a little better.")] = True,
     overlap: Annotated[float, typer.Option(help="Share that neighbouring tiles overlap by; less is faster.")] = 0.5,
     skip: Annotated[bool, typer.Option(help="Compute tiles in which nothing varies, such as air, only once.")] = True,
+    prune: Annotated[
+        int | None,
+        typer.Option("--prune", min=1, help="unetpp: predict with its first N levels, faster.", show_default=False),
+    ] = None,
+    attention_maps: Annotated[
+        bool, typer.Option("--attention-maps", help="attention_unet: write what it attends to, as images.")
+    ] = False,
     accumulate: Annotated[
         Literal["float32", "float16"], typer.Option(help="What tiles are added up in; float16 halves the memory.")
     ] = "float32",
@@ -80,6 +87,8 @@ def predict(
         overlap=overlap,
         accumulate=accumulate,
         skip=skip,
+        prune=prune,
+        attention_maps=attention_maps,
         probabilities=probability_format if save_probabilities else None,
         max_ram_gib=max_ram_gib,
         overwrite=overwrite,

@@ -140,6 +140,8 @@ class AttentionUNet(SegmentationNetwork):
 
     def attention(self, x: Tensor) -> Tensor:
         """How much of each gated skip passes: `(B, C, *spatial)` to `(B, gates, *spatial)`, finest first, 0 to 1."""
+        if not self.gates:
+            return super().attention(x)
         _, alphas = self._maps(x)
         return torch.cat([_resized(alpha, x.shape[2:]) for alpha in alphas], dim=1)
 

@@ -113,6 +113,14 @@ class SegmentationNetwork(nn.Module):
         """
         raise RequestError(f"the network '{self.plan.name}' cannot be pruned; 'unetpp' can")
 
+    def attention(self, x: Tensor) -> Tensor:
+        """How much of what is seen passes: `(B, C, *spatial)` to `(B, gates, *spatial)`, 0 to 1.
+
+        Raises:
+            RequestError: The network has no gates.
+        """
+        raise RequestError(f"the network '{self.plan.name}' has no attention maps; 'attention_unet' has")
+
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
         """The logits to predict with, of all outputs: the finest."""
         return outputs[0]

@@ -52,6 +52,8 @@ def predict(
     overlap: float = 0.5,
     accumulate: AccumulateName = "float32",
     skip: bool = True,
+    prune: int | None = None,
+    attention_maps: bool = False,
     probabilities: ProbabilityFormat | None = None,
     max_ram_gib: float | None = None,
     overwrite: bool = False,
@@ -75,6 +77,8 @@ def predict(
         overlap: Of neighbouring tiles, as a share.
         accumulate: What tiles are added up in.
         skip: Compute tiles in which nothing varies once.
+        prune: Depth to which networks that can be pruned are, for a faster prediction.
+        attention_maps: Write what the networks attend to, into `attention_maps/`.
         probabilities: Write them too, in this format.
         max_ram_gib: Memory that it may take; by default what the machine has.
         overwrite: Predict cases again whose mask is there.
@@ -91,6 +95,7 @@ def predict(
     import torch
 
     from autounet.data.dataset import find_cases
+    from autounet.inference.attention import write_attention
     from autounet.inference.cases import OutputOptions, is_finished, predict_cases
     from autounet.inference.failures import error_of
     from autounet.inference.predictor import WindowOptions
@@ -99,6 +104,9 @@ def predict(
     best = None if configuration or model else _best(workspace, dataset)
     models = _chosen(workspace, best) if best else _models(workspace, dataset, configuration, model)
     lanes = _lanes(models, folds, options, list(devices or [device]))
+    if prune is not None:
+        for member in (member for lane in lanes for member in lane):
+            member.prune(prune)
     plan = lanes[0][0].plan
     cases = find_cases(images, plan.file_ending, len(plan.channels))
     _require_writable(output)
@@ -123,6 +131,8 @@ def predict(
     if failures:
         written = [case for case in waiting if is_finished(output, case.name, plan.file_ending, probabilities)]
         raise error_of(failures, f"{images} ({len(written)} of {len(waiting)} cases were predicted)")
+    for member in lanes[0] if attention_maps else ():
+        write_attention(member, cases, output, reporter)
     return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done))
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
 
+from autounet.augmentation import POLICIES
 from autounet.errors import RequestError
+from autounet.labels import LabelClass, LabelSchema
+from autounet.losses.options import build_loss
 from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.choice import NetworkChoice
 from autounet.networks.description import ActivationName, NormName, UpsamplingName
 from autounet.planners.network import network_of_strides
+from autounet.training.config import TrainConfig
 
 IN_CHANNELS, NUM_OUTPUTS = 2, 3
 # Strides of each stage: even in all directions, and as planned for thick slices.
@@ -187,3 +192,32 @@ def test_it_is_built_on_the_meta_device_without_memory(name: str, kind: str) -> 
         (logits,) = network(torch.empty_like(image_for(name, kind), device="meta"))
     assert all(parameter.device.type == "meta" for parameter in network.parameters())
     assert logits.shape[:2] == (2, NUM_OUTPUTS)
+
+
+# PyTorch's newer exporter does the same, but takes seconds for each network.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_it_computes_the_same_as_onnx(name: str, kind: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    network, image = build(name, kind).eval(), image_for(name, kind, batch_size=1)
+    stored = tmp_path / "network.onnx"
+    torch.onnx.export(network, (image,), stored, dynamo=False)
+    session = runtime.InferenceSession(stored, providers=["CPUExecutionProvider"])
+    (exported,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    with torch.inference_mode():
+        (logits,) = network(image)
+    torch.testing.assert_close(torch.from_numpy(exported), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_it_takes_any_number_of_channels_and_classes(name: str, kind: str) -> None:
+    plan = small_plan(name, kind)
+    for in_channels, num_outputs in ((1, 1), (7, 5)):
+        network = NETWORKS[name](plan, in_channels, num_outputs).eval()
+        (logits,) = network(torch.randn(1, in_channels, *plan.smallest_size))
+        assert logits.shape == (1, num_outputs, *plan.output_size(plan.smallest_size))
+
+
+def test_its_recipe_can_be_trained_with(name: str, kind: str) -> None:
+    config = TrainConfig.parse(NETWORKS[name].recipe.choices, name)
+    assert POLICIES.find(config.augmentation)
+    labels = LabelSchema(classes=(LabelClass(name="a", values=(1,)),))
+    assert build_loss(config.loss, labels, batch_dice=False)
