@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -23,7 +24,8 @@ from rich.table import Table
 from autounet.errors import DataError
 
 if TYPE_CHECKING:
-    from autounet.evaluation.summary import Summary
+    from autounet.evaluation.comparison import Comparison
+    from autounet.evaluation.summary import MetricMean, Summary
     from autounet.launch.cross_validation import CrossValidation
     from autounet.models.best import Best
     from autounet.models.folder import ModelRecord
@@ -33,6 +35,8 @@ T = TypeVar("T")
 
 # A live line that changes faster cannot be read, and drawing it would cost time.
 _SECONDS_BETWEEN_STATUS = 0.5
+# More would not fit beside each other.
+_MAX_CLASS_COLUMNS = 3
 # More rows would push the first ones off the screen; the rest is counted.
 _MAX_PROBLEM_ROWS = 40
 
@@ -88,21 +92,78 @@ def scores_table(summary: Summary, title: str) -> Table:
     """Mean scores of every class, and of the foreground."""
     table = Table(title=title, title_justify="left")
     table.add_column("class")
-    partial = any(mean.num_not_annotated for mean in summary.class_means.values())
-    for name in ("Dice", "IoU", "cases", "empty", *(["not annotated"] if partial else []), "lowest Dice in"):
+    means = summary.class_means.values()
+    # Columns that would only hold zeros tell nothing.
+    counts = {
+        "missed": [mean.num_missed for mean in means],
+        "spurious": [mean.num_spurious for mean in means],
+        "not annotated": [mean.num_not_annotated for mean in means],
+    }
+    counts = {name: values for name, values in counts.items() if any(values)}
+    for name in ("Dice", "IoU", "cases", "empty", *counts, "lowest Dice in"):
         table.add_column(name, justify="right" if name != "lowest Dice in" else "left")
-    for name, mean in summary.class_means.items():
+    for index, (name, mean) in enumerate(summary.class_means.items()):
         table.add_row(
             escape(name),
             _number(mean.dice),
             _number(mean.iou),
             str(mean.num_scored),
             str(mean.num_empty),
-            *([str(mean.num_not_annotated)] if partial else []),
+            *(str(values[index]) for values in counts.values()),
             escape(mean.worst_case or "-"),
         )
     table.add_section()
     table.add_row("foreground", _number(summary.foreground_dice), _number(summary.foreground_iou))
+    return table
+
+
+def metrics_table(summary: Summary) -> Table:
+    """Every metric: mean and interval of all classes together, and the means of each of a few."""
+    from autounet.evaluation.metrics import METRICS
+
+    classes = {name: mean.metrics for name, mean in summary.class_means.items()}
+    whole = "all classes" if len(classes) != 1 else next(iter(classes))
+    alone = classes if 1 < len(classes) <= _MAX_CLASS_COLUMNS else {}
+    table = Table(box=SIMPLE, caption_justify="left")
+    table.add_column("metric", no_wrap=True)
+    for name in (whole, "95 % interval"):
+        table.add_column(escape(name), justify="right", no_wrap=True)
+    for name in alone:
+        table.add_column(escape(name), justify="right", overflow="fold")
+    for metric, figures in summary.foreground.items():
+        interval = "-" if figures.low is None else f"{_number(figures.low)} to {_number(figures.high)}"
+        means = [_mean(of_class[metric], summary) for of_class in alone.values()]
+        table.add_row(METRICS[metric].title, _mean(figures, summary), interval, *means)
+    shown = [figures for of_class in (summary.foreground, *alone.values()) for figures in of_class.values()]
+    if any(figures.num_cases < summary.num_cases for figures in shown):
+        table.caption = "in brackets: how many cases have a value, where not all do"
+    return table
+
+
+def _mean(figures: MetricMean, summary: Summary) -> str:
+    few = figures.num_cases < summary.num_cases
+    return f"{_number(figures.mean)}{f' ({figures.num_cases})' if few else ''}"
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Both means, the interval of their difference, and which is better."""
+    from autounet.evaluation.metrics import METRICS
+
+    table = Table(title=f"{comparison.num_cases} cases in both", title_justify="left", box=SIMPLE)
+    for name in ("metric", "class", "A", "B", "B - A, 95 %", "p", "better"):
+        left = name in ("metric", "class", "better")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name not in ("metric", "class"))
+    for row in comparison.rows:
+        difference = row.difference
+        table.add_row(
+            METRICS[row.metric].title,
+            escape(row.class_name),
+            _number(row.first),
+            _number(row.second),
+            f"{difference.low:+.4f} to {difference.high:+.4f}" if difference else "-",
+            "-" if row.p_adjusted is None else f"{row.p_adjusted:.2g}",
+            {"first": "A", "second": "B", "no difference shown": "-"}.get(row.better, row.better),
+        )
     return table
 
 

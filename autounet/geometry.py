@@ -65,6 +65,18 @@ def left_right_axis(geometry: Geometry) -> tuple[int, bool]:
     return 2 - column, bool(cosines[column] < 0)
 
 
+def axis_codes(geometry: Geometry) -> str:
+    """Where the voxel axes x, y and z run to: `LPS` is to the patient's left, to the back (posterior) and up."""
+    matrix = geometry.matrix[:3, :3]
+    lengths = np.linalg.norm(matrix, axis=0)
+    cosines = np.divide(matrix, lengths, out=np.zeros((3, 3)), where=lengths > 0)
+    codes = ""
+    for column in cosines.T:
+        world = int(np.argmax(np.abs(column)))
+        codes += ("RAS" if column[world] >= 0 else "LPI")[world]
+    return codes
+
+
 def corner_displacement_mm(first: Geometry, second: Geometry, shape: Shape3) -> float:
     """How far apart, at most, the two geometries place a corner of a `(z, y, x)` volume, in mm.
 

@@ -78,9 +78,15 @@ def map_ordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def worthwhile_jobs(jobs: int, files: Iterable[Path]) -> int:
-    """How many of the worker processes pay for their start, by the size of the files that they read."""
-    return max(1, min(jobs, sum(path.stat().st_size for path in files) // _BYTES_WORTH_A_WORKER))
+def worthwhile_jobs(jobs: int, files: Iterable[Path], effort: int = 1) -> int:
+    """How many of the worker processes pay for their start, by the size of the files that they read.
+
+    Args:
+        jobs: At most so many.
+        files: What they read.
+        effort: How many times as long the work on a file takes as reading it and going through it once.
+    """
+    return max(1, min(jobs, effort * sum(path.stat().st_size for path in files) // _BYTES_WORTH_A_WORKER))
 
 
 def _use_one_thread() -> None:

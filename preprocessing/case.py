@@ -105,8 +105,7 @@ def prepare_case(image: Image, label: Array | None, plan: Plan, configuration: C
         [normalize(channel, entry, body) for channel, entry in zip(cropped, plan.channels, strict=True)]
     )
     target = configuration.target_spacing_mm(spacing)
-    interpolation = configuration.resampling.image
-    shape = normalized.shape[1:] if interpolation is None else resampled_shape(normalized.shape[1:], spacing, target)
+    shape = prepared_shape(box, spacing, configuration)
     properties = CaseProperties(
         spacing_mm=spacing,
         target_spacing_mm=target,
@@ -117,10 +116,25 @@ def prepare_case(image: Image, label: Array | None, plan: Plan, configuration: C
         turn=turn,
     )
     return PreparedCase(
-        image=resample_image(normalized, shape, spacing, target, interpolation or IMAGE_INTERPOLATION),
+        image=resample_image(normalized, shape, spacing, target, configuration.resampling.image or IMAGE_INTERPOLATION),
         label=None if label is None else resample_label(label, shape, spacing, target),
         properties=properties,
     )
+
+
+def prepared_shape(crop: Box, spacing_mm: Triple, configuration: Configuration) -> Shape3:
+    """Shape of a case after resampling.
+
+    Args:
+        crop: The box kept, in the plan's axis order.
+        spacing_mm: As it came, in the same order.
+        configuration: What it is prepared for.
+    """
+    if configuration.resampling.image is None:
+        z, y, x = crop.shape
+    else:
+        z, y, x = resampled_shape(crop.shape, spacing_mm, configuration.target_spacing_mm(spacing_mm))
+    return z, y, x
 
 
 def prepare_mask(mask: Array, properties: CaseProperties, plan: Plan) -> npt.NDArray[np.int16]:
@@ -134,11 +148,11 @@ def prepare_mask(mask: Array, properties: CaseProperties, plan: Plan) -> npt.NDA
     Raises:
         RequestError: The mask has another size than the image.
     """
-    turned = mask.transpose(plan.transpose_forward)
-    if turned.shape != properties.shape_before_crop:
-        expected = permuted(properties.shape_before_crop, plan.transpose_backward)
+    expected = properties.raw_shape(plan)
+    if mask.shape != expected:
         raise RequestError(f"the mask has {mask.shape} voxels (z, y, x), but the image has {expected}")
-    cropped = turned[properties.crop.slices].astype(np.int16)
+    ((planned,), _) = _on_planned_grid(mask[None], properties.spacing_mm, properties.turn, plan)
+    cropped = planned[properties.crop.slices].astype(np.int16)
     prepared: npt.NDArray[np.int16] = resample_label(
         cropped, properties.shape, properties.spacing_mm, properties.target_spacing_mm
     )

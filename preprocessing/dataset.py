@@ -20,6 +20,7 @@ from autounet.errors import RequestError
 from autounet.labels import LabelSchema
 from autounet.parallel import map_ordered
 from autounet.plans import Configuration, Plan, ResamplingPlan
+from autounet.preprocessing.appearance import appearance_for
 from autounet.preprocessing.case import prepare_case
 from autounet.preprocessing.store import ClassLocations, PreparedStore
 from autounet.progress import SILENT, Reporter
@@ -150,6 +151,7 @@ def _prepare_one(task: _Task, plan: Plan, folder: Path) -> None:
     assert case.label is not None, "training cases were checked to have labels"
     annotated = None if case.annotated is None else plan.labels.class_indices(case.annotated)
     image, (label, _) = read_image(case.images, len(plan.channels)), read_label(case.label)
+    appearance = appearance_for(image, plan.grid)
     for configuration in task.configurations:
         try:
             prepared = prepare_case(image, label, plan, configuration)
@@ -158,4 +160,4 @@ def _prepare_one(task: _Task, plan: Plan, folder: Path) -> None:
         assert prepared.label is not None
         locations = class_locations(prepared.label, plan.labels)
         store = store_for(folder, plan, configuration)
-        store.save(case.name, prepared, locations, recipe(case, plan, configuration), annotated)
+        store.save(case.name, prepared, locations, recipe(case, plan, configuration), annotated, appearance)

@@ -15,6 +15,7 @@ import blosc2
 import numpy as np
 import numpy.typing as npt
 
+from autounet.data.appearance import Appearance
 from autounet.errors import RequestError
 from autounet.geometry import Array
 from autounet.preprocessing.case import CaseProperties, PreparedCase
@@ -34,12 +35,14 @@ class StoredCase(Record):
         recipe: Hash of all that the case was made from; another one means that it must be made again.
         properties: How to go back to the raw case.
         annotated: Indices of the classes that were annotated in the case; `None` for all.
+        appearance: What the raw image looks like; `None` in cases from before there was such a thing.
     """
 
     name: str
     recipe: str
     properties: CaseProperties
     annotated: tuple[int, ...] | None = None
+    appearance: Appearance | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class PreparedStore:
         locations: ClassLocations,
         recipe: str,
         annotated: tuple[int, ...] | None = None,
+        appearance: Appearance | None = None,
     ) -> None:
         """Write a case; its record last."""
         assert case.label is not None
@@ -94,7 +98,9 @@ class PreparedStore:
             if locations.annotated is not None:
                 arrays["annotated"] = locations.annotated
             np.savez(partial, **arrays)  # type: ignore[arg-type]
-        record = StoredCase(name=name, recipe=recipe, properties=case.properties, annotated=annotated)
+        record = StoredCase(
+            name=name, recipe=recipe, properties=case.properties, annotated=annotated, appearance=appearance
+        )
         record.write(self.folder / f"{name}.json")
 
     def record(self, name: str) -> StoredCase:

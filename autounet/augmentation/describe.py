@@ -22,6 +22,7 @@ from autounet.augmentation.parameters import (
     SharpenParameters,
 )
 from autounet.augmentation.patches import BatchParameters
+from autounet.augmentation.previous import Morphology, Operation, Removal
 from autounet.augmentation.spatial import SpatialParameters
 
 _TINY = 1e-6
@@ -39,6 +40,7 @@ _WORDS: dict[type[ChannelParameters], Callable[[Any, int], str]] = {
     GradientParameters: lambda drawn, row: f"gradient {drawn.strength[row]:+.1f}",
     LocalGammaParameters: lambda drawn, row: f"local gamma {drawn.exponent[row]:.2f}",
 }
+_MORPHED: dict[Operation, str] = {"dilate": "grown", "erode": "shrunk", "close": "closed", "open": "opened"}
 
 
 def _brightness(factor: float, offset: float) -> str:
@@ -54,7 +56,16 @@ def described(parameters: BatchParameters, sample: int, num_channels: int) -> tu
         if len(struck):
             say = _WORDS.get(type(drawn))
             words.append(type(drawn).__name__ if say is None else say(drawn, int(struck[0])))
+    if parameters.previous is not None:
+        words += [_told(change) for change in parameters.previous.changes if change.sample == sample]
     return tuple(words)
+
+
+def _told(change: Morphology | Removal) -> str:
+    """A change of what the first stage of a cascade told."""
+    if isinstance(change, Removal):
+        return f"told label {change.value} without a small part"
+    return f"told label {change.value} {_MORPHED[change.operation]} by {change.radius}"
 
 
 def _moves(spatial: SpatialParameters, sample: int) -> list[str]:

@@ -6,7 +6,11 @@ import sys
 from typing import Any, NoReturn
 
 # Importing a module of verbs adds them, in this order.
-from autounet.cli import planning, previewing, training, choosing, prediction, models  # noqa: F401 # isort: skip
+# isort: off
+from autounet.cli import planning, previewing, training, choosing, prediction  # noqa: F401
+from autounet.cli import evaluation, reviewing, models  # noqa: F401
+
+# isort: on
 from autounet.cli.app import app
 from autounet.cli.arguments import spread
 from autounet.cli.datasets import dataset_app

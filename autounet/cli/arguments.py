@@ -22,7 +22,10 @@ _LIST_OPTIONS = {
     "train": {"--logger"},
     "find_best": {"-c", "--configuration", "-f", "--fold"},
     "predict": {"-f", "--fold", "-c", "--configuration", "--model"},
+    "instances": {"--class"},
     "ensemble": {"-i", "--input"},
+    "evaluate": {"--metrics"},
+    "compare": {"--metrics"},
     "import_nnunet": {"-f", "--fold"},
     "dataset create": {"--channel", "--label"},
 }

@@ -1,9 +1,10 @@
-"""Verbs after training: predict, ensemble and evaluate."""
+"""Verbs after training: predict, instances and ensemble."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +12,9 @@ from autounet.cli.app import app
 from autounet.cli.common import DeviceOption, JobsOption, WorkspaceOption
 from autounet.cli.common import chosen_workspace as _workspace
 from autounet.cli.common import console_reporter as _reporter
+
+if TYPE_CHECKING:
+    from autounet.inference.instance_files import CountedImage
 
 
 @app.command("predict")
@@ -60,6 +64,12 @@ def predict(
         float | None,
         typer.Option(min=0.01, help="Memory that it may take.", show_default="the machine's"),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Predict nothing if a case is unlike the training data, and exit with 2.")
+    ] = False,
+    with_instances: Annotated[
+        bool, typer.Option("--instances", help="Number and count the objects too, into OUTPUT/instances.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
     postprocess: Annotated[
         bool, typer.Option(help="With what find_best chose: use its thresholds and components rule too.")
@@ -91,6 +101,7 @@ def predict(
         attention_maps=attention_maps,
         probabilities=probability_format if save_probabilities else None,
         max_ram_gib=max_ram_gib,
+        strict=strict,
         overwrite=overwrite,
         postprocess=postprocess,
         device=device,
@@ -98,7 +109,42 @@ def predict(
         reporter=reporter,
     )
     reporter.say(f"{len(predicted.written)} masks written to {output}, {len(predicted.skipped)} were there")
+    if predicted.unlike:
+        reporter.say(
+            f"{len(predicted.unlike)} of {len(predicted.written)} cases are unlike the training data, so look at their "
+            f"masks; {output / 'predictions.json'} says why"
+        )
+    if with_instances:
+        _tell_instances(pipeline.instances(output, output / "instances", reporter=reporter), output / "instances")
     reporter.say(f"Next, where references exist: autounet evaluate REFERENCES {output}")
+
+
+@app.command("instances")
+def instances(
+    masks: Annotated[Path, typer.Option("-i", "--input", help="Folder of masks, with a dataset.json there or above.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the maps of objects and the tables.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class of objects; several may follow.", show_default="all"),
+    ] = None,
+    split: Annotated[
+        bool, typer.Option(help="Cut what touches where it is narrow, in classes without a border class.")
+    ] = True,
+    min_size: Annotated[int, typer.Option("--min-size", min=1, help="Leave out objects of fewer voxels.")] = 1,
+    jobs: JobsOption = None,
+) -> None:
+    """Number, measure and count the objects of masks."""
+    from autounet import pipeline
+
+    counted = pipeline.instances(
+        masks, output, classes=classes or (), split=split, min_voxels=min_size, jobs=jobs, reporter=_reporter()
+    )
+    _tell_instances(counted, output)
+
+
+def _tell_instances(counted: Sequence[CountedImage], output: Path) -> None:
+    num_objects = sum(len(image.objects) for image in counted)
+    _reporter().say(f"{num_objects} objects in {len(counted)} images: {output}/counts.csv and objects.csv")
 
 
 @app.command("ensemble")
@@ -119,22 +165,3 @@ def ensemble(
         folders, output, save_probabilities=save_probabilities, overwrite=overwrite, reporter=reporter
     )
     reporter.say(f"{len(done.written)} masks written to {output}, {len(done.skipped)} were there")
-
-
-@app.command("evaluate")
-def evaluate(
-    reference: Annotated[Path, typer.Argument(help="Folder of reference label files.")],
-    prediction: Annotated[Path, typer.Argument(help="Folder of predicted label files of the same names.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="JSON file.", show_default="PREDICTION/scores.json")
-    ] = None,
-    jobs: JobsOption = None,
-) -> None:
-    """Score predictions against references, per case and per class."""
-    from autounet import pipeline
-    from autounet.console import scores_table
-
-    reporter = _reporter()
-    summary, path = pipeline.evaluate(reference, prediction, output=output, jobs=jobs, reporter=reporter)
-    reporter.console.print(scores_table(summary, f"{summary.num_cases} cases"))
-    reporter.say(f"Every case and class: {path} and {path.with_suffix('.csv')}")

@@ -20,8 +20,8 @@ from autounet.records import Record
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000
-# Up to this many pairs every combination of signs is tried, rather than drawn ones: 2^13 are fewer than are drawn.
-_MAX_PAIRS_ENUMERATED = 13
+# Up to this many cases every combination of signs is tried, rather than drawn ones: 2^13 are fewer than are drawn.
+_MAX_CASES_ENUMERATED = 13
 # Numbers held at a time: 32 MiB.
 _BLOCK_SIZE = 2**22
 
@@ -90,27 +90,31 @@ def mean_interval(
         0.5
     """
     table = _table(values)
-    num_cases = int(np.isfinite(table).any(axis=1).sum())
-    if num_cases < 2:
-        return None
-    means = _mean_of_known(_resampled_means(table, num_resamples, seed), axis=1)
-    low, high = _quantiles(means, confidence)
-    mean = float(_mean_of_known(_mean_of_known(table, axis=0), axis=0))
-    return Interval(mean=mean, low=float(low), high=float(high), confidence=confidence, num_cases=num_cases)
+    return _interval(table, _resampled_means(table, num_resamples, seed), confidence)
 
 
 def mean_intervals(
-    values: Table, *, confidence: float = CONFIDENCE, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    values: Table,
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
 ) -> list[Interval | None]:
-    """`mean_interval` of each column of a table on its own; one set of draws serves all of them."""
+    """`mean_interval` of many columns, or groups of columns, of one table; one set of draws serves all of them.
+
+    Args:
+        values: `(num_cases, num_columns)`.
+        groups: Columns whose means are averaged; by default each on its own.
+        confidence: Of the intervals.
+        num_resamples: How often the cases are drawn anew.
+        seed: Of the draws.
+    """
     table = _table(values)
-    ends = _quantiles(_resampled_means(table, num_resamples, seed), confidence)
-    means, num_known = _mean_of_known(table, axis=0), np.isfinite(table).sum(axis=0)
+    drawn = _resampled_means(table, num_resamples, seed)
     return [
-        Interval(mean=float(mean), low=float(low), high=float(high), confidence=confidence, num_cases=int(count))
-        if count >= 2
-        else None
-        for mean, low, high, count in zip(means, *ends, num_known, strict=True)
+        _interval(table[:, columns], drawn[:, columns], confidence)
+        for columns in map(list, groups or [[column] for column in range(table.shape[1])])
     ]
 
 
@@ -128,63 +132,100 @@ def paired_difference(
         first: `(num_cases,)` or `(num_cases, num_columns)` scores, as in `mean_interval`.
         second: Scores of the same cases, in the same order. Only scores that both have are compared.
         confidence: Of the interval.
-        num_resamples: Draws for the interval, and for the test of more than 13 pairs.
+        num_resamples: Draws for the interval, and for the test of more than 13 cases.
         seed: Of the draws.
 
     Returns:
         `None` where fewer than two cases have both scores.
     """
+    first, second = _table(first), _table(second)
+    whole = [list(range(first.shape[1]))]
+    return paired_differences(first, second, whole, confidence=confidence, num_resamples=num_resamples, seed=seed)[0]
+
+
+def paired_differences(
+    first: Table,
+    second: Table,
+    groups: Sequence[Sequence[int]],
+    *,
+    confidence: float = CONFIDENCE,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> list[PairedDifference | None]:
+    """`paired_difference` of many groups of columns of two tables; one set of draws serves all of them."""
     differences = _table(first) - _table(second)
-    interval = mean_interval(differences, confidence=confidence, num_resamples=num_resamples, seed=seed)
-    if interval is None:
-        return None
-    known = np.isfinite(differences)
-    # The mean of the columns' means is a sum over cases, so that one number a case is enough for the test.
-    num_columns = known.any(axis=0).sum()
-    shares = np.where(known, differences, 0.0) / np.maximum(known.sum(axis=0), 1) / num_columns
-    of_case = shares.sum(axis=1)[known.any(axis=1)]
-    return PairedDifference(
-        difference=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        confidence=confidence,
-        p_value=sign_flip_p_value(of_case, num_resamples=num_resamples, seed=seed),
-        num_pairs=interval.num_cases,
-        num_higher=int((of_case > 0).sum()),
-        num_lower=int((of_case < 0).sum()),
-    )
+    intervals = mean_intervals(differences, groups, confidence=confidence, num_resamples=num_resamples, seed=seed)
+    of_cases = np.stack([_shares(differences[:, list(columns)]) for columns in groups], axis=1)
+    p_values = sign_flip_p_values(of_cases, num_resamples=num_resamples, seed=seed)
+    return [
+        None
+        if interval is None
+        else PairedDifference(
+            difference=interval.mean,
+            low=interval.low,
+            high=interval.high,
+            confidence=confidence,
+            p_value=float(p_value),
+            num_pairs=interval.num_cases,
+            num_higher=int((of_case > 0).sum()),
+            num_lower=int((of_case < 0).sum()),
+        )
+        for interval, of_case, p_value in zip(intervals, of_cases.T, p_values, strict=True)
+    ]
 
 
-def sign_flip_p_value(differences: Array, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> float:
-    """Two-sided p-value of the sum of paired differences, if each could as well have the other sign.
+def sign_flip_p_values(
+    differences: Array, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """Two-sided p-values of sums of paired differences, if each could as well have the other sign.
 
     Args:
-        differences: `(num_pairs,)`, all finite.
-        num_resamples: Draws of signs, where there are too many pairs to try every combination.
+        differences: `(num_cases, num_columns)`; 0 for a case without a difference.
+        num_resamples: Draws of signs, where there are too many cases to try every combination.
         seed: Of the draws.
+
+    Returns:
+        `(num_columns,)`.
     """
-    num_pairs = len(differences)
-    observed = abs(differences.sum())
+    num_cases = len(differences)
     # Sums of the same numbers in another order differ in the last digits.
-    reached = observed - 1e-12 * np.abs(differences).sum()
-    if num_pairs <= _MAX_PAIRS_ENUMERATED:
-        flipped = np.arange(2**num_pairs)[:, None] >> np.arange(num_pairs) & 1
-        sums = (1 - 2 * flipped) @ differences
-        return float((np.abs(sums) >= reached).mean())
+    reached = np.abs(differences.sum(axis=0)) - 1e-12 * np.abs(differences).sum(axis=0)
+    if num_cases <= _MAX_CASES_ENUMERATED:
+        signs = 1 - 2.0 * (np.arange(2**num_cases)[:, None] >> np.arange(num_cases) & 1)
+        return np.asarray((np.abs(signs @ differences) >= reached).mean(axis=0))
     generator = np.random.default_rng(seed)
-    num_reached = 0
-    for rows in _blocks(num_resamples, num_pairs):
-        signs = 1 - 2.0 * generator.integers(0, 2, (rows, num_pairs), dtype=np.int8)
-        num_reached += int((np.abs(signs @ differences) >= reached).sum())
+    num_reached = np.zeros(differences.shape[1])
+    for rows in _blocks(num_resamples, num_cases):
+        signs = 1 - 2.0 * generator.integers(0, 2, (rows, num_cases), dtype=np.int8)
+        num_reached += (np.abs(signs @ differences) >= reached).sum(axis=0)
     # The signs as they were are one of the combinations (Phipson and Smyth 2010, "Permutation p-values should never
     # be zero").
-    return (num_reached + 1) / (num_resamples + 1)
+    return np.asarray((num_reached + 1) / (num_resamples + 1))
+
+
+def _shares(differences: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What each case `(num_cases,)` adds to the mean of the columns' means, which is the sum of these."""
+    known = np.isfinite(differences)
+    num_columns = max(1, known.any(axis=0).sum())
+    return np.asarray((np.where(known, differences, 0.0) / np.maximum(known.sum(axis=0), 1) / num_columns).sum(axis=1))
 
 
 def _table(values: Table) -> npt.NDArray[np.float64]:
     """`(num_cases, num_columns)` with NaN for what does not exist."""
     table = np.asarray(values, dtype=np.float64)
     return table[:, None] if table.ndim == 1 else table
+
+
+def _interval(table: npt.NDArray[np.float64], drawn: npt.NDArray[np.float64], confidence: float) -> Interval | None:
+    """Of the mean of the columns' means, by these means in many draws `(num_resamples, num_columns)`."""
+    num_cases = int(np.isfinite(table).any(axis=1).sum())
+    if num_cases < 2:
+        return None
+    mean = float(_mean_of_known(_mean_of_known(table, axis=0), axis=0))
+    tail = (1 - confidence) / 2
+    # Draws without any score do not count.
+    low, high = np.nanquantile(_mean_of_known(drawn, axis=1), (tail, 1 - tail))
+    return Interval(mean=mean, low=float(low), high=float(high), confidence=confidence, num_cases=num_cases)
 
 
 def _mean_of_known(values: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
@@ -211,15 +252,6 @@ def _resampled_means(table: npt.NDArray[np.float64], num_resamples: int, seed: i
         np.divide(counts @ filled, num_known, out=means[start : start + rows], where=num_known > 0)
         start += rows
     return means
-
-
-def _quantiles(means: npt.NDArray[np.float64], confidence: float) -> npt.NDArray[np.float64]:
-    """`(2, ...)`: both ends of the percentile interval over the first axis; draws without any score do not count."""
-    tail = (1 - confidence) / 2
-    ends = np.full((2, *means.shape[1:]), np.nan)
-    some = np.isfinite(means).any(axis=0)
-    ends[:, some] = np.nanquantile(means[:, some], (tail, 1 - tail), axis=0)
-    return ends
 
 
 def _blocks(num_resamples: int, num_cases: int) -> Iterator[int]:

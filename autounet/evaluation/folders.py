@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from autounet.data.description import DatasetDescription
-from autounet.data.io import READERS, FileError, known_ending, label_ending, read_label
-from autounet.data.io.base import geometry_difference
 from autounet.errors import DataError, Problem, RequestError
+from autounet.evaluation.case import OBJECTS, class_metrics, object_metrics
+from autounet.evaluation.metrics import OVERLAP_ALONE, MetricChoice, Values
 from autounet.evaluation.overlap import Confusion, confusion, score_confusion
+from autounet.evaluation.pairs import Pair, pair_folders, read_pair
 from autounet.evaluation.summary import CaseScores, Summary, summarize
 from autounet.labels import BACKGROUND, LabelClass, LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
 
+Missing = Literal["error", "ignore"]
 
-@dataclass(frozen=True)
-class _Pair:
-    case: str
-    reference: Path
-    prediction: Path
+# How many times as long as reading and counting a pair of files, the other metrics take.
+_EFFORT_OF_METRICS = 30
 
 
 @dataclass(frozen=True)
-class _Counted:
-    """What came of one pair: its confusion matrix, or what is wrong with it."""
+class _Task:
+    """What to measure in a pair.
 
-    pair: _Pair
-    pairs: Confusion | None
-    problem: Problem | None
+    Attributes:
+        choice: Metrics beyond overlap.
+        labels: What values mean; `None` while that is unknown, and for objects.
+        annotated: The classes that were annotated in the case; `None` for all.
+        objects: The files hold numbers of objects, not classes.
+    """
+
+    pair: Pair
+    choice: MetricChoice
+    labels: LabelSchema | None
+    annotated: tuple[str, ...] | None
+    objects: bool
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What came of a pair: its confusion matrix and metrics, or what is wrong with it."""
+
+    task: _Task
+    counts: Confusion | None = None
+    metrics: dict[str, Values] = field(default_factory=dict)
+    problem: Problem | None = None
 
 
 def evaluate_folders(
@@ -38,6 +59,9 @@ def evaluate_folders(
     prediction_dir: Path,
     labels: LabelSchema | None = None,
     *,
+    choice: MetricChoice = OVERLAP_ALONE,
+    objects: bool = False,
+    missing: Missing = "error",
     jobs: int = 1,
     reporter: Reporter = SILENT,
 ) -> Summary:
@@ -51,6 +75,9 @@ def evaluate_folders(
         prediction_dir: Folder of predicted label maps.
         labels: What the values mean; by default as that `dataset.json` says, and without one, every value other
             than 0 that occurs in a file is a class of its own, named `class 1` and so on.
+        choice: What to measure beyond overlap.
+        objects: The files are instance maps: every value other than 0 is one object.
+        missing: What to do about files without a partner: refuse, or leave them out and say so in the summary.
         jobs: Worker processes for large folders; small ones are scored in this process.
         reporter: Shows the progress.
 
@@ -62,137 +89,103 @@ def evaluate_folders(
         DataError: Files without a partner, unreadable ones, ones of different shape or geometry, or values that
             the schema does not declare; all of them at once.
     """
-    for folder in (reference_dir, prediction_dir):
-        if not folder.is_dir():
-            raise RequestError(f"{folder} is no folder. Name the folder that holds the label files.")
-    description = _find_description(reference_dir, prediction_dir)
-    ending = label_ending(description.file_ending) if description is not None else _common_ending(reference_dir)
-    schema = labels if labels is not None or description is None else description.labels
-    pairs, problems = _pair_files(reference_dir, prediction_dir, ending)
-    counted = _count_all(pairs, jobs=jobs, reporter=reporter)
-    problems += [item.problem for item in counted if item.problem is not None]
-    found = {item.pair: item.pairs for item in counted if item.pairs is not None}
-    if schema is not None:
-        problems += [problem for pair, counts in found.items() for problem in _undeclared(pair, counts, schema)]
+    pairing = pair_folders(reference_dir, prediction_dir)
+    title = f"{prediction_dir} against {reference_dir}"
+    problems = list(pairing.alone) if missing == "error" or not pairing.pairs else []
+    schema, description = _schema(labels, pairing.description, objects)
+    tasks = [
+        _Task(pair, choice, schema, None if description is None else description.annotated_in(pair.case), objects)
+        for pair in pairing.pairs
+    ]
+    measured = _measure_all(tasks, jobs=jobs, reporter=reporter)
+    problems += [problem for item in measured for problem in _problems(item)]
     if problems:
-        raise DataError(f"{prediction_dir} against {reference_dir}", sorted(problems, key=lambda item: item.case))
-    schema = schema or _schema_of_values(list(found.values()), reference_dir)
-    return summarize(_scores(pair, counts, schema, description) for pair, counts in found.items())
+        raise DataError(title, sorted(problems, key=lambda problem: problem.case))
+    if schema is None:
+        schema = _schema_of_values([item.counts for item in measured if item.counts is not None], reference_dir)
+        if choice.families:
+            measured = _measure_all([replace(task, labels=schema) for task in tasks], jobs=jobs, reporter=reporter)
+    left_out = [problem.file for problem in pairing.alone]
+    return summarize((_scores(item, schema) for item in measured), choice, left_out)
 
 
-def _scores(pair: _Pair, counts: Confusion, schema: LabelSchema, description: DatasetDescription | None) -> CaseScores:
-    """The scores of a pair, of the classes that the `dataset.json` says were annotated in it."""
-    annotated = None
+def _schema(
+    labels: LabelSchema | None, description: DatasetDescription | None, objects: bool
+) -> tuple[LabelSchema | None, DatasetDescription | None]:
+    """What values mean, and the description if it says something of these classes."""
+    if objects:
+        return OBJECTS, None
+    if labels is None or description is None:
+        return (labels, None) if description is None else (description.labels, description)
     # Under a schema of the caller's own, names may mean something else.
-    if description is not None and set(schema.class_names) <= set(description.labels.class_names):
-        annotated = description.annotated_in(pair.case)
+    return labels, description if set(labels.class_names) <= set(description.labels.class_names) else None
+
+
+def _scores(measured: _Measured, schema: LabelSchema) -> CaseScores:
+    """The scores of a pair, of the classes that were annotated in it."""
+    task = measured.task
+    assert measured.counts is not None
+    overlap = score_confusion(measured.counts, schema, task.annotated)
     return CaseScores(
-        case=pair.case,
-        reference=str(pair.reference),
-        prediction=str(pair.prediction),
-        classes=score_confusion(counts, schema, annotated),
-        not_annotated=schema.classes_but(annotated),
+        case=task.pair.case,
+        reference=str(task.pair.reference),
+        prediction=str(task.pair.prediction),
+        classes={
+            name: score.model_copy(update={"metrics": measured.metrics.get(name, {})})
+            for name, score in overlap.items()
+        },
+        not_annotated=schema.classes_but(task.annotated),
     )
 
 
-def _find_description(reference_dir: Path, prediction_dir: Path) -> DatasetDescription | None:
-    """The `dataset.json` that goes with the references, or that a prediction left beside its masks."""
-    for folder in (reference_dir, reference_dir.absolute().parent, prediction_dir):
-        if (folder / "dataset.json").is_file():
-            return DatasetDescription.load(folder)
-    return None
+def _measure_all(tasks: Sequence[_Task], *, jobs: int, reporter: Reporter) -> list[_Measured]:
+    """Measure every pair; in this process where that is sooner done than starting others."""
+    files = (path for task in tasks for path in (task.pair.reference, task.pair.prediction))
+    effort = _EFFORT_OF_METRICS if any(task.choice.families for task in tasks) else 1
+    jobs = worthwhile_jobs(jobs, files, effort)
+    return list(map_ordered(_measure, tasks, jobs=jobs, reporter=reporter, description="score"))
 
 
-def _common_ending(folder: Path) -> str:
-    """The one known ending among the files of a folder."""
-    names = _visible_files(folder)
-    endings = {ending for ending in map(known_ending, names) if ending is not None}
-    if len(endings) == 1:
-        return endings.pop()
-    found = f"label files of several endings ({', '.join(sorted(endings))})" if endings else "no label file"
-    raise RequestError(
-        f"{folder} holds {found}, and no dataset.json is in it, above it, or with the predictions. "
-        "Name a folder of files of one ending, or put a dataset.json there. "
-        f"Known endings: {', '.join(sorted(READERS))}."
+def _measure(task: _Task) -> _Measured:
+    """Read and measure one pair; what is wrong with the files becomes a problem for the table."""
+    read = read_pair(task.pair)
+    if isinstance(read, Problem):
+        return _Measured(task, problem=read)
+    reference, prediction, geometry = read
+    if task.objects:
+        metrics = {OBJECTS.classes[0].name: object_metrics(reference, prediction, task.choice)}
+        return _Measured(task, confusion((reference > 0).view(np.uint8), (prediction > 0).view(np.uint8)), metrics)
+    counts = confusion(reference, prediction)
+    if task.labels is None:
+        return _Measured(task, counts)
+    return _Measured(
+        task,
+        counts,
+        class_metrics(reference, prediction, geometry.spacing_mm, task.labels, task.choice, task.annotated),
     )
 
 
-def _visible_files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+def _problems(measured: _Measured) -> list[Problem]:
+    """What is wrong with a pair: its files, or values that the schema does not know.
 
-
-def _pair_files(reference_dir: Path, prediction_dir: Path, ending: str) -> tuple[list[_Pair], list[Problem]]:
-    """Pairs of files of the same name, and what has no partner."""
-    references, predictions = (
-        {name for name in _visible_files(folder) if name.endswith(ending)} for folder in (reference_dir, prediction_dir)
-    )
-    for folder, names in ((reference_dir, references), (prediction_dir, predictions)):
-        if not names:
-            # The files without a partner would only bury this.
-            others = sorted({"".join(Path(name).suffixes) or name for name in _visible_files(folder)})
-            held = f"; it holds {', '.join(others[:5])}" if others else "; it is empty"
-            remedy = "name the folder of the label files, all of the ending of the references"
-            raise DataError(
-                f"{prediction_dir} against {reference_dir}",
-                [Problem(case="-", file=str(folder), what=f"no file ends in {ending}{held}", remedy=remedy)],
-            )
-    pairs = [
-        _Pair(case=name.removesuffix(ending), reference=reference_dir / name, prediction=prediction_dir / name)
-        for name in sorted(references & predictions)
-    ]
-    no_prediction = f"{prediction_dir} has no prediction for this reference"
-    no_reference = f"{reference_dir} has no reference for this prediction"
-    alone = (
-        (reference_dir, references - predictions, no_prediction, "predict the case, or move its reference"),
-        (prediction_dir, predictions - references, no_reference, "add the reference, or move the prediction"),
-    )
-    problems = [
-        Problem(name.removesuffix(ending), str(folder / name), what, f"{remedy} to another folder")
-        for folder, names, what, remedy in alone
-        for name in sorted(names)
-    ]
-    return pairs, problems
-
-
-def _count_all(pairs: Sequence[_Pair], *, jobs: int, reporter: Reporter) -> list[_Counted]:
-    """Count every pair; in this process where that is sooner done than starting others."""
-    jobs = worthwhile_jobs(jobs, (path for pair in pairs for path in (pair.reference, pair.prediction)))
-    return list(map_ordered(_count, pairs, jobs=jobs, reporter=reporter, description="score"))
-
-
-def _count(pair: _Pair) -> _Counted:
-    """Read and count one pair; what is wrong with the files becomes a problem for the table."""
-    path = pair.reference
-    try:
-        reference, reference_geometry = read_label(path)
-        path = pair.prediction
-        prediction, prediction_geometry = read_label(path)
-    except FileError as error:
-        return _Counted(pair, None, Problem(case=pair.case, file=str(path), what=error.what, remedy=error.remedy))
-    if reference.shape != prediction.shape:
-        what = f"shape {prediction.shape} (z, y, x), but the reference has {reference.shape}"
-    else:
-        z, y, x = reference.shape
-        difference = geometry_difference(reference_geometry, prediction_geometry, (z, y, x))
-        if difference is None:
-            return _Counted(pair, confusion(reference, prediction), None)
-        what = f"reference and prediction do not lie at the same place: {difference}"
-    remedy = "write the prediction on the grid of the image that the reference was drawn on"
-    return _Counted(pair, None, Problem(case=pair.case, file=str(path), what=what, remedy=remedy))
-
-
-def _undeclared(pair: _Pair, counts: Confusion, schema: LabelSchema) -> list[Problem]:
-    """Values that the schema does not know; masks of 0 and 255 would otherwise score a silent 0."""
-    sides = ((pair.reference, counts.reference_values), (pair.prediction, counts.predicted_values))
+    Masks of 0 and 255 would otherwise score a silent 0.
+    """
+    if measured.problem is not None:
+        return [measured.problem]
+    task, counts = measured.task, measured.counts
+    if task.labels is None or counts is None:
+        return []
+    declared = task.labels.declared_values
+    sides = ((task.pair.reference, counts.reference_values), (task.pair.prediction, counts.predicted_values))
     return [
         Problem(
-            case=pair.case,
+            case=task.pair.case,
             file=str(path),
-            what=f"holds undeclared values {sorted(set(values) - set(schema.declared_values))[:10]}",
-            remedy=f"use the declared values {list(schema.declared_values)} only",
+            what=f"holds undeclared values {sorted(set(values) - set(declared))[:10]}",
+            remedy=f"use the declared values {list(declared)} only; of numbered objects, score with --instances",
         )
         for path, values in sides
-        if not set(values) <= set(schema.declared_values)
+        if not set(values) <= set(declared)
     ]
 
 

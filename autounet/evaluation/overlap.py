@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from autounet.errors import RequestError
+from autounet.evaluation.metrics import Values
 from autounet.geometry import Array
 from autounet.labels import LabelSchema
 from autounet.records import Record
@@ -42,6 +44,9 @@ class ClassScore(Record):
         tn: Voxels in neither.
         num_reference: Voxels of the class in the reference.
         num_predicted: Voxels of the class in the prediction.
+        precision: `tp / (tp + fp)`, share of the predicted voxels that are right; `None` where there are none.
+        recall: `tp / (tp + fn)`, share of the reference's voxels that were found; `None` where there are none.
+        metrics: Those beyond overlap, as far as they were measured.
     """
 
     dice: float | None
@@ -52,6 +57,9 @@ class ClassScore(Record):
     tn: int
     num_reference: int
     num_predicted: int
+    precision: float | None = None
+    recall: float | None = None
+    metrics: Values = Field(default_factory=dict)
 
     @classmethod
     def of(cls, counts: Counts) -> ClassScore:
@@ -67,7 +75,15 @@ class ClassScore(Record):
             tn=counts.tn,
             num_reference=tp + fn,
             num_predicted=tp + fp,
+            precision=tp / (tp + fp) if tp + fp else None,
+            recall=tp / (tp + fn) if tp + fn else None,
         )
+
+    @property
+    def values(self) -> Values:
+        """Every metric that was measured."""
+        overlap = {"dice": self.dice, "iou": self.iou, "precision": self.precision, "recall": self.recall}
+        return overlap | self.metrics
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,22 @@ from typing import TypeVar
 import torch
 
 from autounet.data.dataset import RawCase
-from autounet.data.io import label_ending, read_image, write_label
+from autounet.data.io import Image, label_ending, read_image, write_label
 from autounet.evaluation.finish import Finish
 from autounet.geometry import Geometry
+from autounet.inference.cascade import with_earlier
 from autounet.inference.export import CaseLogits, export_case
 from autounet.inference.failures import Failure, InterruptionError, failure_of
 from autounet.inference.needs import CaseNeeds, Pace, memory_bytes, require_room, slab_bytes_within
 from autounet.inference.predictor import Predictor
 from autounet.inference.probabilities import (
+    SCALES,
     ProbabilityFormat,
     ProbabilityRecord,
     probability_path,
     probability_sink,
 )
+from autounet.inference.unlike import Watch
 from autounet.parallel import available_cpus, available_memory_bytes
 from autounet.preprocessing.case import PreparedCase
 from autounet.progress import SILENT, Reporter
@@ -51,20 +54,23 @@ class OutputOptions:
     Attributes:
         probabilities: Write them too, in this format.
         max_bytes: Memory that prediction may take on the host.
+        watch: Compares every case with the training data; what is unlike is told.
         finish: Thresholds, and what is done to a label map before it is written.
     """
 
     probabilities: ProbabilityFormat | None = None
     max_bytes: int = field(default_factory=available_memory_bytes)
+    watch: Watch | None = None
     finish: Finish = field(default_factory=Finish)
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """A case as the networks will see it."""
+    """A case as the networks will see it; with the raw image, where a first stage is to see that."""
 
     case: RawCase
     geometry: Geometry
+    image: Image | None
     prepared: tuple[PreparedCase, ...]
     num_views: tuple[int, ...]
     num_values: int
@@ -75,6 +81,16 @@ class _Ready:
 class _Outcome:
     case: RawCase
     failure: Failure | None
+
+
+def _stages(lane: Lane) -> list[Predictor]:
+    """All that are run on a case, in order: each model after its first stage, if it has one."""
+    return _in_order([model.first for model in lane], lane)
+
+
+def _in_order(firsts: Sequence[Result | None], seconds: Sequence[Result]) -> list[Result]:
+    """What belongs to the first stages, where there are any, each before what belongs to its second."""
+    return [entry for pair in zip(firsts, seconds, strict=True) for entry in pair if entry is not None]
 
 
 def is_finished(output: Path, case: str, file_ending: str, probabilities: ProbabilityFormat | None) -> bool:
@@ -219,24 +235,39 @@ class _Run:
     def _read(self, lane: Lane, case: RawCase) -> _Ready:
         plan = lane[0].plan
         image = read_image(case.images, len(plan.channels))
-        prepared = tuple(model.prepare(image) for model in lane)
+        if self._options.watch is not None and (unlike := self._options.watch.look(case.name, image)):
+            self._told.put(unlike)
+        prepared = tuple(model.prepare_image(image) for model in lane)
         shapes = [entry.properties.shape for entry in prepared]
-        num_views = tuple(model.num_views(shape) for model, shape in zip(lane, shapes, strict=True))
-        num_values = len(lane) * plan.labels.num_outputs * image.array[0].size
+        first_shapes = [model.first_shape(entry.properties) for model, entry in zip(lane, prepared, strict=True)]
+        stages = zip(_stages(lane), _in_order(first_shapes, shapes), strict=True)
+        num_views = tuple(stage.num_views(shape) for stage, shape in stages)
+        num_values = len(num_views) * plan.labels.num_outputs * image.array[0].size
         slab = 0 if self._options.probabilities is None else slab_bytes_within(self._options.max_bytes)
-        needs = CaseNeeds(
-            memory_bytes(lane, image.array.shape, shapes, slab), self._pace.seconds(num_views, num_values)
-        )
+        memory = memory_bytes(lane, image.array.shape, shapes, slab, first_shapes)
+        needs = CaseNeeds(memory, self._pace.seconds(num_views, num_values))
         require_room(needs, self._options.max_bytes)
-        return _Ready(case, image.geometry, prepared, num_views, num_values, needs)
+        kept = image if any(shape is not None for shape in first_shapes) else None
+        return _Ready(case, image.geometry, kept, prepared, num_views, num_values, needs)
 
     def _predict(self, lane: Lane, ready: _Ready) -> list[CaseLogits]:
         self._tell_needs(lane, ready)
         logits = []
-        for number, (model, prepared) in enumerate(zip(lane, ready.prepared, strict=True)):
-            start = time.perf_counter()
-            logits.append(model.case_logits(prepared, self._go_on))
-            self._pace.predicted(number, ready.num_views[number], time.perf_counter() - start)
+        numbers = iter(range(len(ready.num_views)))
+        for model, prepared in zip(lane, ready.prepared, strict=True):
+            if model.first is not None:
+                assert ready.image is not None
+                first = self._logits(model.first, model.first.prepare(ready.image), ready, next(numbers))
+                prepared = with_earlier(prepared, export_case([first]), model.plan)
+                del first
+            logits.append(self._logits(model, prepared, ready, next(numbers)))
+        return logits
+
+    def _logits(self, model: Predictor, prepared: PreparedCase, ready: _Ready, number: int) -> CaseLogits:
+        """What one stage says, timed."""
+        start = time.perf_counter()
+        logits = model.case_logits(prepared, self._go_on)
+        self._pace.predicted(number, ready.num_views[number], time.perf_counter() - start)
         return logits
 
     def _go_on(self, done: int, of: int) -> None:
@@ -247,7 +278,7 @@ class _Run:
         """Say what the case takes, if that is much; a tile is timed where no case has told yet."""
         needs = ready.needs
         if needs.seconds is None and max(ready.num_views) > _VIEWS_WORTH_TIMING:
-            for number, model in enumerate(lane):
+            for number, model in enumerate(_stages(lane)):
                 num_inputs = model.plan.num_inputs(model.configuration)
                 self._pace.predicted(number, 1, model.seconds_per_view(num_inputs))
         needs = CaseNeeds(needs.memory_bytes, self._pace.seconds(ready.num_views, ready.num_values))
@@ -279,8 +310,8 @@ class _Run:
             labels=plan.labels,
             file_ending=plan.file_ending,
             channel_names=tuple(channel.name for channel in plan.channels),
-            scale=65535,
+            scale=SCALES[form],
         )
-        with probability_sink(self._output, record, form) as sink:
+        with probability_sink(self._output, record) as sink:
             label = export_case(logits, sink, slab_bytes_within(self._options.max_bytes), offsets)
         write_label(mask, finish(label), ready.geometry)

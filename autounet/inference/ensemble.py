@@ -13,6 +13,7 @@ from autounet.errors import DataError, Problem, RequestError
 from autounet.geometry import Array
 from autounet.inference.export import SLAB_BYTES, ProbabilitySink, label_of_probabilities
 from autounet.inference.probabilities import (
+    SCALES,
     ProbabilityRecord,
     StoredProbabilities,
     probability_path,
@@ -33,8 +34,7 @@ def common_cases(folders: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
     names = sorted(set().union(*found))
     if not names:
         raise RequestError(
-            f"no probabilities lie in {', '.join(map(str, folders))}. "
-            "Predict with --save-probabilities, in the format b2nd."
+            f"no probabilities lie in {', '.join(map(str, folders))}. Predict with --save-probabilities."
         )
     problems = [
         Problem(name, str(folder), "its probabilities are missing", "predict the case there with --save-probabilities")
@@ -63,8 +63,8 @@ def average_case(paths: Sequence[Path], output: Path, *, save_probabilities: boo
     """
     members = open_members(paths)
     first = members[0].record
-    place = probability_sink(output, first, "b2nd") if save_probabilities else nullcontext(None)
-    with place as sink:
+    fine = first.model_copy(update={"scale": SCALES["b2nd"]})
+    with probability_sink(output, fine) if save_probabilities else nullcontext(None) as sink:
         label = average_label(members, sink)
     write_label(output / f"{first.case}{label_ending(first.file_ending)}", label, first.geometry)
     return first

@@ -49,7 +49,35 @@ class CaseNeeds:
         return self.memory_bytes > 2**30 or (self.seconds or 0) > _WORTH_TELLING_SECONDS
 
 
-def memory_bytes(models: Sequence[Predictor], image: Sequence[int], shapes: Sequence[Shape3], slab_bytes: int) -> int:
+@dataclass(frozen=True)
+class _StageBytes:
+    """What one predictor takes for a case: its input, its logits, and a batch of tiles on their way through it."""
+
+    inputs: int
+    results: int
+    tiles: int
+
+    @classmethod
+    def of(cls, model: Predictor, shape: Shape3) -> _StageBytes:
+        num_inputs = model.plan.num_inputs(model.configuration)
+        on_cpu = model.device.type == "cpu"
+        views = min(model.window.batch_size, model.num_views(shape)) if on_cpu else 1
+        features = model.configuration.network.features[0] * _LIVE_MAPS if on_cpu else 0
+        floats_a_voxel = num_inputs + features + _LIVE_LOGITS * model.plan.labels.num_outputs
+        return cls(
+            inputs=4 * num_inputs * math.prod(shape),
+            results=model.results_bytes(shape),
+            tiles=4 * math.prod(model.window.tile) * views * floats_a_voxel,
+        )
+
+
+def memory_bytes(
+    models: Sequence[Predictor],
+    image: Sequence[int],
+    shapes: Sequence[Shape3],
+    slab_bytes: int,
+    first_shapes: Sequence[Shape3 | None] = (),
+) -> int:
     """Host memory at the peak of a case.
 
     Args:
@@ -57,21 +85,30 @@ def memory_bytes(models: Sequence[Predictor], image: Sequence[int], shapes: Sequ
         image: Shape of the raw image `(C, Z, Y, X)`.
         shapes: Of the prepared image, for each model.
         slab_bytes: What probabilities may take; 0 where none are written.
+        first_shapes: Of the image as the first stage of each model takes it; `None` for one of a single stage.
     """
     label = math.prod(image[1:]) * np.dtype(models[0].plan.labels.dtype).itemsize
-    inputs, results, tiles, weights = 0, 0, 0, 0
-    for model, shape in zip(models, shapes, strict=True):
-        num_inputs = model.plan.num_inputs(model.configuration)
-        inputs += 4 * num_inputs * math.prod(shape)
-        results += model.results_bytes(shape)
-        views = min(model.window.batch_size, model.num_views(shape)) if model.device.type == "cpu" else 1
-        features = model.configuration.network.features[0] * _LIVE_MAPS if model.device.type == "cpu" else 0
-        floats_a_voxel = num_inputs + features + _LIVE_LOGITS * model.plan.labels.num_outputs
-        tiles = max(tiles, 4 * math.prod(model.window.tile) * views * floats_a_voxel)
-        weights += 4 * sum(parameter.numel() for network in model.networks for parameter in network.parameters())
-    # The raw image is let go before the tiles begin, the tiles before the export.
     raw = 4 * math.prod(image)
-    return weights + max(raw + inputs, inputs + results + tiles, results + 2 * label + slab_bytes)
+    stages = [_StageBytes.of(model, shape) for model, shape in zip(models, shapes, strict=True)]
+    inputs = sum(stage.inputs for stage in stages)
+    firsts = [model.first for model in models if model.first is not None]
+    # The raw image is let go before the tiles begin, unless a first stage is to see it too.
+    held = inputs + (raw if firsts else 0)
+    peaks, results = [raw + inputs], 0
+    for model, stage, first_shape in zip(models, stages, first_shapes or [None] * len(stages), strict=True):
+        if model.first is not None and first_shape is not None:
+            first = _StageBytes.of(model.first, first_shape)
+            peaks.append(held + results + first.results + max(first.inputs + first.tiles, 2 * label))
+        results += stage.results
+        peaks.append(held + results + stage.tiles)
+    # The tiles are let go before the export.
+    peaks.append(results + 2 * label + slab_bytes)
+    return _weights_bytes([*models, *firsts]) + max(peaks)
+
+
+def _weights_bytes(models: Sequence[Predictor]) -> int:
+    networks = [network for model in models for network in model.networks]
+    return 4 * sum(parameter.numel() for network in networks for parameter in network.parameters())
 
 
 def slab_bytes_within(max_bytes: int) -> int:

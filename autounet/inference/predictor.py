@@ -15,7 +15,7 @@ import torch
 
 from autounet.data.io import Image
 from autounet.errors import RequestError
-from autounet.geometry import Array
+from autounet.geometry import Array, Shape3
 from autounet.inference.cascade import first_stage_of, input_channels, swapped_inputs, with_earlier
 from autounet.inference.constant import without_rounding
 from autounet.inference.export import CaseLogits, export_case
@@ -25,7 +25,7 @@ from autounet.models.folder import ModelRecord, finished_folds, fold_folder, loa
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.plans import Configuration, Plan
-from autounet.preprocessing.case import PreparedCase, prepare_case
+from autounet.preprocessing.case import CaseProperties, PreparedCase, prepare_case, prepared_shape
 from autounet.training.precision import Precision, choose_precision
 
 # Voxels that a CPU, or a GPU, works on at once: large enough to be efficient, small enough for its memory.
@@ -187,13 +187,27 @@ class Predictor:
         Raises:
             RequestError: The image does not fit the model.
         """
-        num_broken = int(np.count_nonzero(~np.isfinite(image.array)))
-        if num_broken:
-            raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
-        prepared = prepare_case(image, None, self.plan, self.configuration)
+        prepared = self.prepare_image(image)
         if earlier is None and self.first is not None:
             earlier = self.first.predict(image)
         return prepared if earlier is None else with_earlier(prepared, earlier, self.plan)
+
+    def prepare_image(self, image: Image) -> PreparedCase:
+        """A raw image as the networks see it, without the mask of a stage before.
+
+        Raises:
+            RequestError: The image does not fit the model.
+        """
+        num_broken = int(np.count_nonzero(~np.isfinite(image.array)))
+        if num_broken:
+            raise RequestError(f"{num_broken} voxels are NaN or infinite; every voxel needs a value to be predicted")
+        return prepare_case(image, None, self.plan, self.configuration)
+
+    def first_shape(self, properties: CaseProperties) -> Shape3 | None:
+        """Shape in which the first stage of a cascade sees a case that was prepared; `None` where there is none."""
+        if self.first is None:
+            return None
+        return prepared_shape(properties.crop, properties.spacing_mm, self.first.configuration)
 
     def case_logits(self, prepared: PreparedCase, tell: Tell | None = None) -> CaseLogits:
         """What the networks say of a prepared case; `tell` is called after every batch of tiles."""

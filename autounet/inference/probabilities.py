@@ -1,13 +1,14 @@
 """Probabilities of a case on disk, written and read slab by slab: nobody holds those of a whole case.
 
 CASE_probabilities.b2nd     (K, Z, Y, X) in the raw frame, uint16, 65535 for a probability of 1; blosc2
+CASE_probabilities.nii.gz   or, for other programs too: uint8, four axes, scaled to 0..1 by its header
 CASE_probabilities.json     what the channels are and where the voxels lie; written last
-CASE_probabilities.nii.gz   or, for other programs: uint8, four axes, scaled to 0..1 by its header
 """
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import shutil
 import tempfile
 import zlib
@@ -27,6 +28,8 @@ from autounet.labels import LabelSchema
 from autounet.records import SCHEMA_VERSION, Record, atomic_path
 
 ProbabilityFormat = Literal["b2nd", "nifti"]
+# What a probability of 1 is stored as.
+SCALES: dict[ProbabilityFormat, int] = {"b2nd": 65535, "nifti": 255}
 SUFFIX = "_probabilities"
 _CHUNK_BYTES = 4 * 2**20
 _GZIP_BITS = 31  # zlib's window of 15 bits, plus 16 for a gzip header
@@ -43,7 +46,7 @@ class ProbabilityRecord(Record):
         labels: What the channels stand for: `labels.output_names`.
         file_ending: Of the dataset's images.
         channel_names: Of the dataset's images.
-        scale: What a probability of 1 is stored as.
+        scale: What a probability of 1 is stored as, which tells the format.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -55,11 +58,21 @@ class ProbabilityRecord(Record):
     channel_names: tuple[str, ...]
     scale: int
 
+    @property
+    def form(self) -> ProbabilityFormat:
+        """In which format they are stored."""
+        return "nifti" if self.scale == SCALES["nifti"] else "b2nd"
+
+    @property
+    def array_shape(self) -> tuple[int, int, int, int]:
+        """`(K, Z, Y, X)`."""
+        return (self.labels.num_outputs, *self.shape)
+
 
 class _Blosc2Sink:
     """Slabs into a chunked, compressed array."""
 
-    scale: int = 65535
+    scale: int = SCALES["b2nd"]
     dtype: npt.DTypeLike = np.uint16
 
     def __init__(self, path: Path, record: ProbabilityRecord) -> None:
@@ -88,7 +101,7 @@ class _Blosc2Sink:
 class _NiftiSink:
     """Slabs into a gzip stream a class, which are joined at the end: a gzip file may consist of several."""
 
-    scale: int = 255
+    scale: int = SCALES["nifti"]
     dtype: npt.DTypeLike = np.uint8
 
     def __init__(self, streams: Sequence[IO[bytes]]) -> None:
@@ -117,13 +130,13 @@ def probability_path(folder: Path, case: str, form: ProbabilityFormat) -> Path:
 
 
 @contextmanager
-def probability_sink(folder: Path, record: ProbabilityRecord, form: ProbabilityFormat) -> Iterator[ProbabilitySink]:
+def probability_sink(folder: Path, record: ProbabilityRecord) -> Iterator[ProbabilitySink]:
     """A place for the probabilities of a case, which is there, whole, once the block has ended well."""
-    path = probability_path(folder, record.case, form)
-    beside = path.with_suffix(".json")
+    path = probability_path(folder, record.case, record.form)
+    beside = folder / f"{record.case}{SUFFIX}.json"
     beside.unlink(missing_ok=True)
     with atomic_path(path) as partial:
-        if form == "b2nd":
+        if record.form == "b2nd":
             yield _Blosc2Sink(partial, record)
         else:
             with ExitStack() as stack:
@@ -133,12 +146,11 @@ def probability_sink(folder: Path, record: ProbabilityRecord, form: ProbabilityF
                 sink = _NiftiSink(files)
                 yield sink
                 sink.join(partial, record)
-    if form == "b2nd":
-        record.write(beside)
+    record.write(beside)
 
 
 class StoredProbabilities:
-    """Probabilities of a case that were written as an array.
+    """Probabilities of a case that were written in either format.
 
     Args:
         path: The record, `CASE_probabilities.json`.
@@ -148,17 +160,14 @@ class StoredProbabilities:
     """
 
     def __init__(self, path: Path) -> None:
-        import blosc2
-
         self.record = ProbabilityRecord.read(path)
-        self._path = path.with_suffix(".b2nd")
+        self._path = probability_path(path.parent, self.record.case, self.record.form)
         try:
-            self._array = blosc2.open(str(self._path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
-        except (OSError, RuntimeError, ValueError) as error:
+            self._array = _open_blosc2(self._path) if self.record.form == "b2nd" else _unpacked_nifti(self._path)
+        except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
             raise self._damaged(error) from None
-        expected = (self.record.labels.num_outputs, *self.record.shape)
-        if self._array.shape != expected:
-            raise self._damaged(f"its shape is {self._array.shape}, that of the record {expected}")
+        if self._array.shape != self.record.array_shape:
+            raise self._damaged(f"its shape is {self._array.shape}, that of the record {self.record.array_shape}")
 
     def slab(self, start: int, stop: int) -> Floats:
         """Probabilities `(K, n, Y, X)` of some slices, from 0 to 1.
@@ -178,8 +187,32 @@ class StoredProbabilities:
         return RequestError(f"{self._path} cannot be read ({why}). Predict the case again with --save-probabilities.")
 
 
+def _open_blosc2(path: Path) -> Any:
+    import blosc2
+
+    return blosc2.open(str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
+
+
+def _unpacked_nifti(path: Path) -> npt.NDArray[np.uint8]:
+    """The voxels `(K, Z, Y, X)`, unpacked into a file that goes with them: a slab lies in as many places as classes."""
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        image = nib.Nifti1Image.from_filename(path)
+    except ImageFileError as error:
+        raise ValueError(error) from None
+    if image.ndim != 4 or image.get_data_dtype() != np.uint8:
+        raise ValueError(f"it holds {image.get_data_dtype()} on {image.ndim} axes, not uint8 on 4")
+    with tempfile.TemporaryFile() as unpacked:
+        with gzip.open(path) as packed:
+            packed.seek(image.dataobj.offset)
+            shutil.copyfileobj(packed, unpacked, _CHUNK_BYTES)
+        return np.memmap(unpacked, np.uint8, mode="r", shape=image.shape[::-1])
+
+
 def stored_cases(folder: Path) -> dict[str, Path]:
-    """The records of all cases of a folder whose probabilities were written as arrays, by case."""
+    """The records of all cases of a folder whose probabilities were written, by case."""
     return {path.name.removesuffix(f"{SUFFIX}.json"): path for path in sorted(folder.glob(f"*{SUFFIX}.json"))}
 
 

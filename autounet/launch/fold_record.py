@@ -26,13 +26,15 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
         reporter.say("for a shorter run that still ends well, give a time: --max-time 30m")
     augmentation = Augmentation.for_plan(run.plan, configuration, config.augmentation, config.laterality)
     _tell_sides(augmentation.mirroring, reporter)
+    stored = [run.store.record(name) for name in run.split.train]
+    looks = [case.appearance for case in stored]
     return ModelRecord(
         plan=run.plan,
         configuration=configuration,
         fold=run.fold,
         mirror_axes=augmentation.mirror_axes,
         config=config,
-        training_data=TrainingData.of([run.store.record(name).properties for name in run.split.train], run.plan),
+        training_data=TrainingData.of([case.properties for case in stored], looks, run.plan),
         training_digest=run.split.training_digest,
         previous_model=None if run.previous is None else run.previous.name,
     )

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from autounet.data.dataset import RawCase
 from autounet.data.io import label_ending
 from autounet.data.splits import Split
 from autounet.errors import RequestError
@@ -68,7 +71,7 @@ def find_out_of_fold(
     Raises:
         RequestError: Folds of the first stage are missing, or were trained on other cases or labels.
     """
-    model = _first_stage(workspace, plan, configuration)
+    model = first_stage_model(workspace, plan, configuration)
     wanted = {name: _unseen_by(name, splits, 0 if fold == "all" else fold) for name in names}
     if fold == "all" and _missing(model, wanted) and not _missing(model, dict.fromkeys(names, fold)):
         wanted = dict.fromkeys(names, fold)
@@ -85,7 +88,7 @@ def find_out_of_fold(
             f"{'are' if len(missing) > 1 else 'is'} not trained to the end. Train what is missing with: {command}"
         )
     for number in sorted(set(wanted.values()), key=str):
-        _require_same(model, number, plan, splits)
+        require_same(model, number, plan, splits)
     return OutOfFold(model, wanted)
 
 
@@ -114,7 +117,8 @@ def previous_stage(
         # Runs side by side begin at different cases, so that they share the work.
         first = 0 if run.fold == "all" else run.fold * len(names) // len(splits)
         names = [*names[first:], *names[:first]]
-        _predict_missing(out_of_fold, run, names, masks, reporter)
+        ordered = {name: masks[name] for name in names}
+        predict_missing(out_of_fold, run.cases, ordered, run.replicas.device, reporter)
     run.replicas.tell("predicted")
     previous = PreviousStage.of(run.store, out_of_fold.model.name, run.plan.labels, masks)
     if run.replicas.is_main:
@@ -139,19 +143,34 @@ def require_first_stage(
         find_out_of_fold(workspace, plan, configuration, fold, names, splits)
 
 
-def _predict_missing(
-    out_of_fold: OutOfFold, run: FoldRun, names: Sequence[str], masks: Mapping[str, Path], reporter: Reporter
+def predict_missing(
+    out_of_fold: OutOfFold,
+    cases: Mapping[str, RawCase],
+    masks: Mapping[str, Path],
+    device: torch.device,
+    reporter: Reporter,
+    earlier: Mapping[str, Path] | None = None,
 ) -> None:
-    """Predict the cases whose mask the first stage's own validation left out, having had no time for them."""
-    waiting = [name for name in names if not masks[name].exists()]
+    """Predict the cases whose mask the model's own validation left out, having had no time for them.
+
+    Args:
+        out_of_fold: Which fold tells of which case.
+        cases: The raw cases by name.
+        masks: Where each mask belongs, in the order to work in.
+        device: Where to predict.
+        reporter: Shows the progress.
+        earlier: Masks by the first stage, where the model is the second of a cascade.
+    """
+    waiting = [name for name in masks if not masks[name].exists()]
     folds = sorted({str(out_of_fold.fold_of[name]) for name in waiting})
-    predictors = {fold: Predictor.load(out_of_fold.model, folds=[fold], device=run.replicas.device) for fold in folds}
+    predictors = {fold: Predictor.load(out_of_fold.model, folds=[fold], device=device) for fold in folds}
     for name in reporter.track(waiting, f"predict by {out_of_fold.model.name}", len(waiting)) if waiting else ():
         if not masks[name].exists():  # another run may have made it meanwhile
-            predict_case(predictors[str(out_of_fold.fold_of[name])], run.cases[name], masks[name])
+            predictor = predictors[str(out_of_fold.fold_of[name])]
+            predict_case(predictor, cases[name], masks[name], None if earlier is None else earlier[name])
 
 
-def _first_stage(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:
+def first_stage_model(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:
     """The first stage's model folder: of the second's network if there is one, else of the plan's, else any."""
     assert configuration.previous_stage is not None
     planned = plan.configuration(configuration.previous_stage)
@@ -186,7 +205,7 @@ def _missing(model: Path, wanted: Mapping[str, FoldName]) -> list[str]:
     return sorted(fold for fold, path in paths.items() if not path.exists() or not ModelRecord.read(path).finished)
 
 
-def _require_same(model: Path, fold: FoldName, plan: Plan, splits: Sequence[Split]) -> None:
+def require_same(model: Path, fold: FoldName, plan: Plan, splits: Sequence[Split]) -> None:
     """A fold must have been trained on the cases that the folds name now, and on the plan's labels."""
     folder = fold_folder(model, fold)
     record = ModelRecord.read(record_path(folder))

@@ -81,7 +81,7 @@ def with_time(
         step_seconds, num_steps = sizing.step_seconds, sizing.num_steps
     else:
         step_seconds = foretell_step(configuration, measure, count_flops)
-        num_steps = config.num_epochs * config.steps_per_epoch
+        num_steps = config.total_steps
         if config.max_seconds is not None:
             num_steps = steps_in_time(configuration, config, step_seconds)
     if num_steps < 1:

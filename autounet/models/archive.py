@@ -17,7 +17,7 @@ from typing import IO
 from autounet.errors import RequestError
 from autounet.evaluation.finish import Finish
 from autounet.models.best import FINISH_FILE, read_finish
-from autounet.models.folder import PREVIOUS_STAGE, finished_folds, fold_folder, trained_folds
+from autounet.models.folder import PREVIOUS_STAGE, finished_folds, fold_folder, previous_stage_folder, trained_folds
 from autounet.models.integrity import CHECKSUMS, FOLD_FILES, require_intact
 from autounet.records import atomic_path, whole_folder
 
@@ -38,26 +38,25 @@ def pack_model(model: Path, archive: Path) -> int:
     """Write a model folder into a zip archive, whole or not at all.
 
     Args:
-        model: The folder; its trained folds are taken, those of a first stage inside it, and `finish.json`, if it is
-            of these folds.
+        model: The folder; its trained folds are taken, those of a cascade's first stage, which may lie inside or beside
+            (in the archive it is inside), and `finish.json`, if it is of these folds.
         archive: The file to write.
 
     Returns:
         Its size in bytes.
 
     Raises:
-        RequestError: The folder holds no trained fold, or one that is not whole.
+        RequestError: The folder holds no trained fold, or one that is not whole, or lacks its first stage.
     """
-    trained_folds(model)
-    folds = _all_folds(model)
-    for fold in folds:
+    folds = _named_folds(model)
+    for fold in folds.values():
         require_intact(fold)
-    files = [fold / name for fold in folds for name in _NAMES]
+    files = {f"{place}/{name}": fold / name for place, fold in folds.items() for name in _NAMES}
     if read_finish(model) not in (None, Finish()):
-        files.append(model / FINISH_FILE)
+        files[FINISH_FILE] = model / FINISH_FILE
     with atomic_path(archive) as partial, zipfile.ZipFile(partial, "w") as target:
-        for path in files:
-            entry = zipfile.ZipInfo(path.relative_to(model).as_posix(), _EPOCH)
+        for name, path in files.items():
+            entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = _PERMISSIONS
             # Weights are as good as random: packing them takes long and saves some percent.
             entry.compress_type = zipfile.ZIP_DEFLATED if path.suffix == ".json" else zipfile.ZIP_STORED
@@ -101,6 +100,23 @@ def unpack_model(archive: Path, model: Path, max_gib: float = DEFAULT_MAX_GIB) -
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise RequestError(f"{archive} is damaged or no zip file ({error}). Copy or download it again.") from None
     return _all_folds(model)
+
+
+def _named_folds(model: Path) -> dict[str, Path]:
+    """The trained folds of a model and of its first stage, by their place in the archive."""
+    folds = trained_folds(model)
+    found = {f"fold_{name}": fold_folder(model, record.fold) for name, record in folds.items()}
+    record = next(iter(folds.values()))
+    first = previous_stage_folder(model, record)
+    if first is None or not first.is_dir():
+        if record.configuration.previous_stage is None:
+            return found
+        where = first or model.parent / f"*__{record.configuration.previous_stage}"
+        raise RequestError(
+            f"{model} is the second stage of a cascade, and its first stage {where} is not there; without it "
+            "the packed model would not predict. Put it there, or train it."
+        )
+    return found | {f"{PREVIOUS_STAGE}/{name}": fold for name, fold in _named_folds(first).items()}
 
 
 def _all_folds(model: Path) -> list[Path]:

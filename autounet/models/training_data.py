@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autounet.data.appearance import Appearance
+from autounet.data.usual import UsualImages
 from autounet.geometry import Triple, permuted
 from autounet.plans import IntensityStatistics, Plan
 from autounet.preprocessing.case import CaseProperties
@@ -35,20 +37,31 @@ class TrainingData(Record):
         spacing_mm: Their voxel sizes, in the raw images' axes.
         shape: Their voxels, cropped to where some channel is not zero.
         intensities: Of the foreground, channel by channel.
+        usual: What their images look like, to compare others with; `None` where they were not measured.
     """
 
     num_cases: int
     spacing_mm: Spread
     shape: Spread
     intensities: tuple[IntensityStatistics, ...]
+    usual: UsualImages | None = None
 
     @classmethod
-    def of(cls, cases: Sequence[CaseProperties], plan: Plan) -> TrainingData:
-        """Of prepared cases; intensities are those of the plan's whole dataset."""
+    def of(cls, cases: Sequence[CaseProperties], appearances: Sequence[Appearance | None], plan: Plan) -> TrainingData:
+        """Of prepared cases; intensities are those of the plan's whole dataset.
+
+        Args:
+            cases: How they were prepared.
+            appearances: What their images look like; nothing is made of them where one was not measured.
+            plan: The dataset's plan.
+        """
         back = plan.transpose_backward
+        looks = [entry for entry in appearances if entry is not None]
+        schemes = [channel.normalization for channel in plan.channels]
         return cls(
             num_cases=len(cases),
             spacing_mm=Spread.of([permuted(case.spacing_mm, back) for case in cases]),
             shape=Spread.of([permuted(case.crop.shape, back) for case in cases]),
             intensities=tuple(channel.statistics for channel in plan.channels),
+            usual=UsualImages.of(looks, schemes) if looks and len(looks) == len(cases) else None,
         )

@@ -60,15 +60,15 @@ def model_info(model: Path) -> ModelInfo:
     Raises:
         RequestError: There is no trained fold, or a file is missing or was changed.
     """
-    from autounet.models.folder import PREVIOUS_STAGE, fold_folder, trained_folds
+    from autounet.models.folder import fold_folder, previous_stage_folder, trained_folds
     from autounet.models.integrity import CHECKSUMS, FOLD_FILES, require_intact
 
     folds = trained_folds(model)
     paths = [fold_folder(model, record.fold) for record in folds.values()]
     for path in paths:
         require_intact(path)
-    first = model / PREVIOUS_STAGE
-    previous = model_info(first) if first.is_dir() else None
+    first = previous_stage_folder(model, next(iter(folds.values())))
+    previous = model_info(first) if first is not None and first.is_dir() else None
     num_bytes = sum((path / name).stat().st_size for path in paths for name in (*FOLD_FILES, CHECKSUMS))
     return ModelInfo(model, folds, num_bytes + (previous.num_bytes if previous else 0), previous)
 
@@ -79,7 +79,7 @@ def self_test_model(model: Path, *, device: str = "auto") -> dict[str, SelfTestR
     Raises:
         RequestError: There is no trained fold, or a file is missing or was changed.
     """
-    from autounet.models.folder import PREVIOUS_STAGE, fold_folder, load_network, trained_folds
+    from autounet.models.folder import PREVIOUS_STAGE, fold_folder, load_network, previous_stage_folder, trained_folds
     from autounet.models.selftest import run_self_test
     from autounet.training.device import choose_device
 
@@ -91,8 +91,8 @@ def self_test_model(model: Path, *, device: str = "auto") -> dict[str, SelfTestR
         if record.self_test is None:
             raise RequestError(f"{fold} has no self-test; train or import it again")
         results[name] = run_self_test(fold, record.self_test, network, record.plan.labels)
-    first = model / PREVIOUS_STAGE
-    if first.is_dir():
+    first = previous_stage_folder(model, record)
+    if first is not None and first.is_dir():
         results |= {
             f"{PREVIOUS_STAGE} {name}": result for name, result in self_test_model(first, device=device).items()
         }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from autounet.errors import Problem, RequestError, WorkError
+from autounet.pipeline.watching import require_alike, watching
 from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
 
@@ -32,11 +33,13 @@ class Predicted:
         models: Used, or the folders that were averaged.
         written: Cases predicted now.
         skipped: Cases that lay finished.
+        unlike: Cases predicted now that are unlike the training data.
     """
 
     models: tuple[Path, ...]
     written: tuple[str, ...]
     skipped: tuple[str, ...]
+    unlike: tuple[str, ...] = ()
 
 
 def predict(
@@ -56,6 +59,7 @@ def predict(
     attention_maps: bool = False,
     probabilities: ProbabilityFormat | None = None,
     max_ram_gib: float | None = None,
+    strict: bool = False,
     overwrite: bool = False,
     postprocess: bool = True,
     device: str = "auto",
@@ -81,6 +85,7 @@ def predict(
         attention_maps: Write what the networks attend to, into `attention_maps/`.
         probabilities: Write them too, in this format.
         max_ram_gib: Memory that it may take; by default what the machine has.
+        strict: Predict nothing if a case is unlike the training data.
         overwrite: Predict cases again whose mask is there.
         postprocess: Use the thresholds and the postprocessing that `find_best` decided for what it chose.
         device: Where to predict.
@@ -89,7 +94,8 @@ def predict(
 
     Raises:
         RequestError: The model or the images are not as they must be, or the folder cannot be written to.
-        DataError: Some cases cannot be read or do not fit the model; all others were predicted.
+        DataError: Some cases cannot be read or do not fit the model; all others were predicted. Or, with `strict`, some
+            are unlike the training data; then nothing was.
         WorkError: Some cases failed while they were predicted or written.
     """
     import torch
@@ -127,13 +133,17 @@ def predict(
         reporter.say(f"{'' if postprocess else 'left out: '}{finish.summary} (as find_best decided)")
     if postprocess:
         outputs = replace(outputs, finish=finish)
-    failures = predict_cases(lanes, waiting, output, outputs, reporter)
+    with watching(models, folds, output, reporter) as watch:
+        if strict:
+            require_alike(watch, waiting, images, reporter)
+        failures = predict_cases(lanes, waiting, output, replace(outputs, watch=watch), reporter)
     if failures:
         written = [case for case in waiting if is_finished(output, case.name, plan.file_ending, probabilities)]
         raise error_of(failures, f"{images} ({len(written)} of {len(waiting)} cases were predicted)")
     for member in lanes[0] if attention_maps else ():
         write_attention(member, cases, output, reporter)
-    return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done))
+    unlike = tuple(case.name for case in waiting if watch.found[case.name].unlike)
+    return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done), unlike)
 
 
 def ensemble(

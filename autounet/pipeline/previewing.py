@@ -68,7 +68,8 @@ def preview(
     Raises:
         RequestError: There is no such plan, configuration or policy, the cases are not prepared, or `output` is no PNG.
     """
-    from autounet.launch.requirements import require_prepared
+    from autounet.launch.held_out import stored_previous_stage
+    from autounet.launch.requirements import all_splits, require_prepared
     from autounet.report.preview import write_preview
     from autounet.training.config import TrainConfig
     from autounet.training.preview import preview_patches
@@ -84,22 +85,32 @@ def preview(
     POLICIES.find(policy)
     raw = RawDataset.load(raw_folder(workspace, dataset))
     require_prepared(raw, plan, chosen, folder)
+    store, found, remark = store_for(folder, plan, chosen), None, ""
+    if chosen.previous_stage is not None:
+        splits = all_splits(folder, raw)
+        try:
+            found = stored_previous_stage(workspace, plan, chosen, store, splits, 3 * num_patches, seed)
+            remark = f", the fill is what {chosen.previous_stage} found"
+        except RequestError as error:
+            remark = f"; what {chosen.previous_stage} finds is not shown: {error}"
     patches = preview_patches(
         plan,
         chosen,
-        store_for(folder, plan, chosen),
-        sorted(case.name for case in raw.cases),
+        store,
+        sorted(case.name for case in raw.cases) if found is None else sorted(found.masks),
         policy=policy,
         laterality=config.laterality,
         num_patches=num_patches,
         seed=seed,
+        found=found,
     )
     path = output or folder / f"preview_{chosen.name}_{policy.replace(':', '_')}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     is_rgb = [channel.normalization for channel in plan.channels[:3]] == ["rgb_to_0_1"] * 3
     title = f"{plan.dataset_name}  {chosen.name}  augmentation {policy}"
-    write_preview(path, patches, plan.labels, chosen.spacing_mm, title, is_rgb=is_rgb)
-    return Previewed(path, chosen.name, policy, patches, _shown(plan, chosen, is_rgb))
+    first_stage = chosen.previous_stage if found is not None else None
+    write_preview(path, patches, plan.labels, chosen.spacing_mm, title, is_rgb=is_rgb, first_stage=first_stage)
+    return Previewed(path, chosen.name, policy, patches, _shown(plan, chosen, is_rgb) + remark)
 
 
 def _default_configuration(plan: Plan) -> str:

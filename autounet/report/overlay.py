@@ -10,31 +10,30 @@ import numpy as np
 
 from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR
 from autounet.evaluation import score_case
-from autounet.geometry import Array, Geometry, Triple, bounding_box
+from autounet.geometry import Array, Geometry, Triple
 from autounet.labels import LabelSchema
 from autounet.records import atomic_path
 from autounet.report.panels import (
     CHARACTER_INCHES,
     DPI,
     FONT_POINTS,
+    LEGEND_ROW_INCHES,
     MARGIN_INCHES,
     Panel,
     draw_panel,
     legend_handles,
+    legend_rows,
+    short_names,
     write_text,
 )
+from autounet.report.slices import ShownVolume, shown_image, upright_flips
 
 WIDTH_PIXELS = 1500
 _WIDTH_INCHES = WIDTH_PIXELS / DPI
 _TITLE_INCHES = 0.42
 _SUBTITLE_INCHES = 0.24
 _CAPTION_INCHES = 0.25
-_ROW_INCHES = 0.24
 _MAX_PANEL_INCHES = 6.0
-# A volume is shown this much wider than its labels, and at least this share of it: close enough to judge small
-# organs, and their surroundings still show.
-_MARGIN_FACTOR = 1.2
-_MIN_SHOWN = 0.5
 
 
 def write_overlay(
@@ -47,6 +46,7 @@ def write_overlay(
     title: str,
     *,
     geometry: Geometry | None = None,
+    place: tuple[int, int, int] | None = None,
 ) -> None:
     """Draw a case as a PNG of `WIDTH_PIXELS` width.
 
@@ -63,86 +63,19 @@ def write_overlay(
         title: First line of the picture.
         geometry: Of a volume; turns it so that the head is up and the front is up, as in a viewer. Without it, a
             volume is taken to lie as in DICOM: y to the back, z to the head.
+        place: Voxel `(z, y, x)` of a volume that the slices go through, instead of the most of the reference.
     """
-    shown = _shown_image(image)
+    shown = shown_image(image)
     texts, mean_dice = _legend_texts(reference, prediction, labels)
     subtitle = [] if mean_dice is None else [f"mean Dice {mean_dice:.3f}"]
     if prediction.shape[0] > 1:
-        panels = _volume_panels(shown, reference, prediction, labels, spacing_mm, _upright_flips(geometry))
+        place = place or _busiest_place(reference, prediction, labels)
+        volume = ShownVolume(shown, reference, prediction, spacing_mm, upright_flips(geometry))
+        panels = [volume.panel(axis, index) for axis, index in enumerate(place)]
         subtitle.append("fill: prediction" if reference is None else "fill: prediction, lines: reference")
     else:
         panels = _plane_panels(shown, reference, prediction, spacing_mm)
     _draw(path, panels, texts, labels, title, "    ".join(subtitle))
-
-
-def _shown_image(image: Array) -> Array:
-    """`(Z, Y, X)` grey or `(Z, Y, X, 3)` colour, in 0 to 1."""
-    finite = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
-    # Three channels or more of a 2D image that keep to the range of bytes are colours, not modalities.
-    if image.shape[0] >= 3 and image.shape[1] == 1 and finite.min() >= 0 and finite.max() <= 255:
-        return np.asarray(np.moveaxis(finite[:3], 0, -1) / (255.0 if finite.max() > 1 else 1.0))
-    grey = finite[0].astype(np.float32)
-    # Air is mostly the lowest value and often most of the image; it would take the window for itself.
-    body = grey[grey > grey.min()]
-    low, high = np.percentile(body, (1.0, 99.5)) if body.size else (0.0, 1.0)
-    return np.asarray(np.clip((grey - low) / max(float(high - low), 1e-6), 0.0, 1.0))
-
-
-def _upright_flips(geometry: Geometry | None) -> tuple[bool, bool, bool]:
-    """Axes `(z, y, x)` to reverse so that z runs to the head, y to the back and x to the patient's left."""
-    if geometry is None:
-        return (False, False, False)
-    x, y, z = (geometry.affine[axis][axis] for axis in range(3))  # RAS+: right, front and head are positive
-    return (z < 0, y > 0, x > 0)
-
-
-def _volume_panels(
-    shown: Array,
-    reference: Array | None,
-    prediction: Array,
-    labels: LabelSchema,
-    spacing_mm: Triple,
-    flips: tuple[bool, bool, bool],
-) -> list[Panel]:
-    """Axial, coronal and sagittal slice; the head is up in the latter two."""
-    place = _busiest_place(reference, prediction, labels)
-    view = _view(prediction if reference is None else np.maximum(reference, prediction), spacing_mm)
-    panels = []
-    for axis, name in enumerate(("axial z", "coronal y", "sagittal x")):
-        rows, columns = (other for other in range(3) if other != axis)
-        # The first row is drawn on top: of the coronal and sagittal slices it is to be the head's end of z.
-        steps = (-1 if flips[rows] != (rows == 0) else 1, -1 if flips[columns] else 1)
-
-        def cut(volume: Array, axis: int = axis, steps: tuple[int, int] = steps) -> Array:
-            window = tuple(place[axis] if other == axis else view[other] for other in range(3))
-            return np.asarray(volume[window][:: steps[0], :: steps[1]])
-
-        image = cut(shown)
-        panels.append(
-            Panel(
-                caption=f"{name} = {place[axis]}",
-                image=image,
-                fill=cut(prediction),
-                lines=None if reference is None else cut(reference),
-                size_mm=(image.shape[0] * spacing_mm[rows], image.shape[1] * spacing_mm[columns]),
-            )
-        )
-    return panels
-
-
-def _view(label: Array, spacing_mm: Triple) -> tuple[slice, slice, slice]:
-    """The part `(z, y, x)` of a volume to show: a cube about all labels, where the volume does not end before."""
-    box = bounding_box(label > 0)
-    side_mm = max(
-        max(_MARGIN_FACTOR * labelled, _MIN_SHOWN * size) * step
-        for labelled, size, step in zip(box.shape, label.shape, spacing_mm, strict=True)
-    )
-    view = []
-    for start, stop, size, step in zip(box.start, box.stop, label.shape, spacing_mm, strict=True):
-        length = min(size, math.ceil(side_mm / step))
-        first = min(max(0, (start + stop - length) // 2), size - length)
-        view.append(slice(first, first + length))
-    return view[0], view[1], view[2]
 
 
 def _busiest_place(reference: Array | None, prediction: Array, labels: LabelSchema) -> tuple[int, int, int]:
@@ -175,7 +108,7 @@ def _plane_panels(shown: Array, reference: Array | None, prediction: Array, spac
 
 def _legend_texts(reference: Array | None, prediction: Array, labels: LabelSchema) -> tuple[list[str], float | None]:
     """Name of each class, with its Dice over the whole case if there is a reference; and the mean Dice."""
-    names = [name if len(name) <= 32 else name[:31] + "…" for name in labels.class_names]
+    names = short_names(labels.class_names)
     if reference is None:
         return names, None
     scores = score_case(reference, prediction, labels)
@@ -200,9 +133,8 @@ def _draw(
     inches_per_mm = min(
         (_WIDTH_INCHES - gaps) / sum(panel.size_mm[1] for panel in panels), _MAX_PANEL_INCHES / tallest_mm
     )
-    most_columns = max(1, int(_WIDTH_INCHES / ((max(map(len, texts)) + 6) * CHARACTER_INCHES)))
-    num_rows = math.ceil(len(texts) / most_columns)
-    below = (num_rows + 0.6) * _ROW_INCHES + _CAPTION_INCHES
+    num_rows = legend_rows(texts, _WIDTH_INCHES)
+    below = (num_rows + 0.6) * LEGEND_ROW_INCHES + _CAPTION_INCHES
     above = _TITLE_INCHES + (_SUBTITLE_INCHES if subtitle else 0)
     height = above + tallest_mm * inches_per_mm + below
     figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=DPI, facecolor=BACKGROUND_COLOUR)

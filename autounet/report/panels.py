@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +22,9 @@ DPI = 150
 MARGIN_INCHES = 0.1
 FONT_POINTS = 9
 CHARACTER_INCHES = 0.075  # mean width of a character of the default font at 9 points
+LEGEND_ROW_INCHES = 0.24
 _FILL_OPACITY = 0.45
+_LONGEST_NAME = 32
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,17 @@ def write_text(
         va="center",
         parse_math=False,  # in names of files and cases a dollar sign means itself
     )
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names of classes, cut to what a legend has room for."""
+    return [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
+
+
+def legend_rows(texts: Sequence[str], width_inches: float) -> int:
+    """How many rows a legend of these texts takes in a picture of this width."""
+    most_columns = max(1, int(width_inches / ((max(map(len, texts)) + 6) * CHARACTER_INCHES)))
+    return math.ceil(len(texts) / most_columns)
 
 
 def legend_handles(texts: Sequence[str]) -> list[Artist]:

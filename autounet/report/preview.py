@@ -17,10 +17,13 @@ from autounet.report.panels import (
     CHARACTER_INCHES,
     DPI,
     FONT_POINTS,
+    LEGEND_ROW_INCHES,
     MARGIN_INCHES,
     Panel,
     draw_panel,
     legend_handles,
+    legend_rows,
+    short_names,
     write_text,
 )
 from autounet.training.preview import PreviewedPatch
@@ -29,7 +32,6 @@ _WIDTH_INCHES = 8.0
 _MAX_PANEL_INCHES = 2.6
 _TITLE_INCHES = 0.45
 _CAPTION_INCHES = 0.42  # two lines
-_LEGEND_ROW_INCHES = 0.24
 _LINE_POINTS = 0.9
 
 
@@ -41,6 +43,7 @@ def write_preview(
     title: str,
     *,
     is_rgb: bool = False,
+    first_stage: str | None = None,
 ) -> None:
     """Draw patches as a PNG.
 
@@ -53,6 +56,7 @@ def write_preview(
         spacing_mm: Voxel size of the patch's axes.
         title: First line of the picture.
         is_rgb: The first three channels are colours in 0 to 1.
+        first_stage: Name of the first stage of a cascade, where the patches tell what it found: drawn as fill.
     """
     # The figure itself, not pyplot: no global state, no window system, safe in threads.
     from matplotlib.figure import Figure
@@ -62,10 +66,11 @@ def write_preview(
     column = (_WIDTH_INCHES - 3 * MARGIN_INCHES) / 2
     inches_per_mm = min(column / width_mm, _MAX_PANEL_INCHES / height_mm)
     tall, wide = height_mm * inches_per_mm, width_mm * inches_per_mm
-    names = [name if len(name) <= 32 else name[:31] + "…" for name in labels.class_names]
-    most_columns = max(1, int(_WIDTH_INCHES / ((max(map(len, names)) + 6) * CHARACTER_INCHES)))
-    legend_rows = math.ceil(len(names) / most_columns)
-    height = _TITLE_INCHES + len(rows) * (tall + _CAPTION_INCHES) + (legend_rows + 0.6) * _LEGEND_ROW_INCHES
+    names = short_names(labels.class_names)
+    num_rows = legend_rows(names, _WIDTH_INCHES)
+    height = (
+        _TITLE_INCHES + len(rows) * (tall + _CAPTION_INCHES) + (num_rows + bool(first_stage) + 0.6) * LEGEND_ROW_INCHES
+    )
     figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=DPI, facecolor=BACKGROUND_COLOUR)
     write_text(figure, MARGIN_INCHES, height - _TITLE_INCHES / 2, title, points=FONT_POINTS + 3)
     for index, row in enumerate(rows):
@@ -76,15 +81,18 @@ def write_preview(
             draw_panel(figure.add_axes((place[0], place[1], place[2], place[3])), panel, labels, _LINE_POINTS)
             centre = MARGIN_INCHES + side * (column + MARGIN_INCHES) + column / 2
             write_text(figure, centre, bottom - _CAPTION_INCHES / 2, panel.caption, centred=True)
-    figure.legend(
+    legend = figure.legend(
         handles=legend_handles(names),
         loc="lower center",
-        ncol=math.ceil(len(names) / legend_rows),
+        ncol=math.ceil(len(names) / num_rows),
         fontsize=FONT_POINTS,
         frameon=False,
         labelcolor=TEXT_COLOUR,
         borderaxespad=0.3,
+        title=f"lines: labels; fill: what {first_stage} found" if first_stage else None,
+        title_fontsize=FONT_POINTS,
     )
+    legend.get_title().set_color(TEXT_COLOUR)
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", facecolor=BACKGROUND_COLOUR)
 
@@ -97,19 +105,24 @@ def _row(patch: PreviewedPatch, spacing_mm: Sequence[float], is_rgb: bool) -> tu
         before, after = ((image - low) / max(high - low, 1e-6) for image in (before, after))
     size_mm = (before.shape[0] * spacing_mm[-2], before.shape[1] * spacing_mm[-1])
     most = int(_WIDTH_INCHES / 2 / CHARACTER_INCHES)
-    maps = (patch.label_before, patch.label)
+    maps, found = (patch.label_before, patch.label), (patch.previous_before, patch.previous)
     texts = (patch.case, ", ".join(patch.changes) or "as it was")
     first, second = (
         Panel(
             caption="\n".join(textwrap.wrap(text, most, max_lines=2, placeholder=" …")),
             image=np.clip(image, 0, 1),
-            fill=None,
-            lines=label[len(label) // 2] if label.ndim == 3 else label,
+            fill=None if told is None else _middle(told),
+            lines=_middle(label),
             size_mm=size_mm,
         )
-        for text, image, label in zip(texts, (before, after), maps, strict=True)
+        for text, image, label, told in zip(texts, (before, after), maps, found, strict=True)
     )
     return first, second
+
+
+def _middle(label: Array) -> Array:
+    """The slice `(H, W)` of a label map that is shown."""
+    return np.asarray(label[len(label) // 2] if label.ndim == 3 else label)
 
 
 def _slice(image: Array, is_rgb: bool) -> Array:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from autounet.augmentation import workers
 from autounet.augmentation.describe import described
 from autounet.augmentation.patches import Augmentation
 from autounet.laterality import LateralityMode
 from autounet.plans import Configuration, Plan
+from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
 from autounet.training.sampling import CaseCache, PatchSampler
 
@@ -31,6 +31,8 @@ class PreviewedPatch:
         image: The same after all changes.
         label: The same after all changes.
         changes: What was done, in words; nothing where the dice fell so.
+        previous_before: `(*patch_size)`, what the first stage of a cascade found; `None` where it is not known.
+        previous: The same after all changes.
     """
 
     case: str
@@ -39,6 +41,8 @@ class PreviewedPatch:
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.int16]
     changes: tuple[str, ...]
+    previous_before: npt.NDArray[np.int16] | None = None
+    previous: npt.NDArray[np.int16] | None = None
 
 
 def preview_patches(
@@ -51,6 +55,7 @@ def preview_patches(
     laterality: LateralityMode = "swap",
     num_patches: int = 6,
     seed: int = 0,
+    found: PreviousStage | None = None,
 ) -> tuple[PreviewedPatch, ...]:
     """Draw patches and change them.
 
@@ -63,26 +68,35 @@ def preview_patches(
         laterality: What mirrors do to left and right.
         num_patches: How many.
         seed: Another one shows others.
+        found: What the first stage found in these cases, of a cascade.
 
     Raises:
         RequestError: There is no such policy.
     """
-    # Of the second stage of a cascade, what the first one found is not shown.
-    augmentation = replace(Augmentation.for_plan(plan, configuration, policy, laterality), previous_values=())
-    cases = CaseCache(store, names, max_bytes=0)
-    sampler = PatchSampler(cases, augmentation, num_patches, _FOREGROUND_SHARE, seed, on_device=True)
-    before = sampler.unchanged(0)
-    batch = sampler.batch(0)
-    assert batch.pending is not None
-    image, label = workers.apply(batch.pending, batch.image, batch.label[:, None])
+    augmentation = Augmentation.for_plan(plan, configuration, policy, laterality)
+    if found is None:
+        augmentation = replace(augmentation, previous_values=())
+    cases = CaseCache(store, names, 0, found)
+    sampler = PatchSampler(cases, augmentation, num_patches, _FOREGROUND_SHARE, seed)
+    before, after, drawn = sampler.unchanged(0), sampler.batch(0), sampler.drawn(0)
+    num_channels, values = cases.num_channels, augmentation.previous_values
     return tuple(
         PreviewedPatch(
             case=name,
-            image_before=before.image[index],
+            image_before=before.image[index, :num_channels],
             label_before=before.label[index],
-            image=image[index],
-            label=label[index, 0],
-            changes=described(batch.pending, index, image.shape[1]),
+            image=after.image[index, :num_channels],
+            label=after.label[index],
+            changes=described(drawn, index, num_channels),
+            previous_before=_map_of(before.image[index, num_channels:], values),
+            previous=_map_of(after.image[index, num_channels:], values),
         )
         for index, name in enumerate(sampler.case_names(0))
     )
+
+
+def _map_of(channels: npt.NDArray[np.float32], values: Sequence[int]) -> npt.NDArray[np.int16] | None:
+    """The label map of one channel a value, `(num_values, *patch_size)`, which do not overlap."""
+    if not values:
+        return None
+    return np.tensordot(np.array(values, dtype=np.float32), channels, axes=1).astype(np.int16)

@@ -156,6 +156,11 @@ class PatchSampler:
         batch = self._cut_batch(windows, self._drawn(still, generator, windows))
         return replace(batch, label=np.maximum(batch.label, 0), pending=None)
 
+    def drawn(self, step: int) -> BatchParameters:
+        """What `batch` does to the patches of a step."""
+        generator, windows = self._windows(step)
+        return self._drawn(self.augmentation, generator, windows)
+
     def case_names(self, step: int) -> tuple[str, ...]:
         """The cases of a step's patches; no image is read for it."""
         return tuple(name for name, _ in self._windows(step)[1])

@@ -106,7 +106,7 @@ def write_prediction(folder: Path, case: str, reference: Path, plan: Plan, noise
         channel_names=tuple(channel.name for channel in plan.channels),
         scale=65535,
     )
-    with probability_sink(folder, record, "b2nd") as sink:
+    with probability_sink(folder, record) as sink:
         sink.write(0, np.rint(probabilities * sink.scale).astype(sink.dtype))
     write_label(folder / f"{case}{plan.file_ending}", label_of_probabilities(probabilities, plan.labels), geometry)
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from autounet.data.dataset import find_cases
-from autounet.data.io import label_ending, read_image, read_label
+from autounet.data.io import Image, label_ending, read_image, read_label
+from autounet.geometry import Geometry
 from autounet.inference.predictor import Predictor
 from autounet.models.folder import PREVIOUS_STAGE, fold_folder, load_network, trained_folds
 from autounet.models.nnunet.importing import ImportRequest, import_model
@@ -18,6 +19,7 @@ MODELS = Path(__file__).parent / "nnunet_models"
 CPU = torch.device("cpu")
 SECOND_STAGE = "nnUNetTrainer__nnUNetPlans__3d_cascade_fullres"
 WHOLE = ("anisotropic_ct", "colour_2d", "old_plan_2d", "order_z", "reoriented", "residual_regions")
+CASCADES = ("cascade", "cascade_regions")
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +28,12 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("imported")
     for name in WHOLE:
         import_model(ImportRequest(MODELS / name / "model"), folder / name)
-    import_model(ImportRequest(MODELS / "cascade" / SECOND_STAGE), folder / "cascade")
+    for name in CASCADES:
+        import_model(ImportRequest(MODELS / name / SECOND_STAGE), folder / name)
     return folder
 
 
-@pytest.mark.parametrize("name", [*WHOLE, "cascade"])
+@pytest.mark.parametrize("name", [*WHOLE, *CASCADES])
 def test_the_logits_of_a_patch_are_nnunets(name: str, imported: Path) -> None:
     golden = np.load(MODELS / name / "logits.npz")
     record = next(iter(trained_folds(imported / name).values()))
@@ -61,3 +64,18 @@ def test_both_stages_of_a_cascade_are_imported(imported: Path) -> None:
     assert second.configuration.previous_stage == first.configuration.name == "3d_lowres"
     assert second.plan.num_inputs(second.configuration) == 3
     assert second.plan.labels.class_names == ("a", "b"), "by value: the order of the inputs"
+
+
+def test_a_cascade_of_regions_is_told_of_labels(imported: Path) -> None:
+    """nnU-Net's second stage has a channel for each foreground label, ascending, however many regions unite them."""
+    (second,) = trained_folds(imported / "cascade_regions").values()
+    labels = second.plan.labels
+    assert labels.has_regions
+    assert labels.foreground_values == (1, 2, 3)
+    assert second.plan.num_inputs(second.configuration) == 1 + 3
+    image = np.random.default_rng(0).normal(100, 20, (1, 10, 14, 12)).astype(np.float32)
+    found = Predictor.load(imported / "cascade_regions", device=CPU).predict(
+        Image(image, Geometry.from_spacing((1.0, 1.0, 1.0)))
+    )
+    assert found.shape == (10, 14, 12)
+    assert set(np.unique(found)) <= {0, 1, 2, 3}

@@ -16,6 +16,7 @@ from autounet import cli
 from autounet.data.dataset import find_cases
 from autounet.data.io import read_image, read_label
 from autounet.data.phantoms import write_phantom_dataset
+from autounet.evaluation.suspicion import Review
 from autounet.inference.export import export_label
 from autounet.inference.predictor import Predictor
 from autounet.launch.plan_files import read_plan
@@ -30,10 +31,10 @@ SHORT = ("--epochs", "1", "--steps-per-epoch", "2", "--device", "cpu", "--augmen
 CPU = torch.device("cpu")
 
 
-def run(workspace: Path, *arguments: str) -> int:
+def run(workspace: Path, *arguments: str, place: bool = True) -> int:
     """Run a verb in this process and return its exit code."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exited:
-        patch.setattr(sys, "argv", ["autounet", *arguments, "-w", str(workspace)])
+        patch.setattr(sys, "argv", ["autounet", *arguments, *(["-w", str(workspace)] if place else [])])
         cli.main()
     code = exited.value.code
     return code if isinstance(code, int) else 0
@@ -85,6 +86,8 @@ def test_the_whole_way(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFi
     _was_told_by_networks_that_had_not_seen_the_case(workspace)
     _what_is_missing_is_made_again(workspace, capsys)
     _one_command_equals_both_stages_by_hand(workspace, tmp_path)
+    _a_preview_shows_what_was_told(workspace, capsys)
+    _the_second_stage_judges_labels(workspace)
     _other_folds_are_refused(workspace, capsys)
 
 
@@ -152,6 +155,22 @@ def _one_command_equals_both_stages_by_hand(workspace: Path, tmp_path: Path) -> 
         np.testing.assert_array_equal(found, expected)
 
 
+def _a_preview_shows_what_was_told(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(workspace, "preview", "7", "-c", SECOND, "--patches", "2") == 0
+    assert "the fill is what 3d_lowres found" in " ".join(capsys.readouterr().out.split())
+
+
+def _the_second_stage_judges_labels(workspace: Path) -> None:
+    """Also where its own mask is missing, which takes the first stage's."""
+    (mask,) = (results(workspace, SECOND) / "fold_1" / "validation").glob("*.nii.gz")
+    before = read_label(mask)[0]
+    mask.unlink()
+    assert run(workspace, "review", "7", "-c", SECOND, "--top", "1", "--device", "cpu", "-j", "1") == 0
+    assert read_label(mask)[0].shape == before.shape
+    assert Review.read(results(workspace, SECOND) / "review" / "review.json").not_judged == ()
+
+
 def _other_folds_are_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Folds that changed since the first stage was trained could show it a case that it knows."""
     path = workspace / "preprocessed" / DATASET / "splits_final.json"
@@ -169,9 +188,18 @@ def test_a_first_stage_that_is_gone(workspace: Path, tmp_path: Path, capsys: pyt
     model = tmp_path / "handed_on" / results(workspace, SECOND).name
     shutil.copytree(results(workspace, SECOND), model)
     images = workspace / "raw" / DATASET / "imagesTs"
-    arguments = ["predict", "-i", str(images), "-o", str(tmp_path / "masks"), "--model", str(model), "--device", "cpu"]
+    fast = ["--no-mirror", "--overlap", "0", "--device", "cpu"]
+    arguments = ["predict", "-i", str(images), "-o", str(tmp_path / "masks"), "--model", str(model), *fast]
     assert run(workspace, *arguments) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"{model} is the second stage of a cascade" in said
-    shutil.copytree(results(workspace, LOW), model / "previous_stage")
+    # What was packed beside its first stage needs nothing else.
+    packed = tmp_path / "model.zip"
+    assert run(workspace, "model", "pack", str(results(workspace, SECOND)), "-o", str(packed), place=False) == 0
+    shutil.rmtree(model)
+    assert run(workspace, "model", "unpack", str(packed), "-o", str(model), place=False) == 0
     assert run(workspace, *arguments) == 0
+    masks = {path.name: read_label(path)[0] for path in (tmp_path / "masks").glob("*.nii.gz")}
+    assert run(workspace, "predict", "-i", str(images), "-o", str(tmp_path / "here"), "-c", SECOND, *fast) == 0
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(read_label(tmp_path / "here" / name)[0], mask)

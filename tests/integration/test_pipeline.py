@@ -137,6 +137,37 @@ def test_a_broken_image_is_reported_and_the_others_are_predicted(
     assert [path.name for path in (tmp_path / "masks").glob("*.nii.gz")] == ["b.nii.gz"]
 
 
+def test_images_unlike_the_training_data_are_told_of_and_refused_by_strict(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    source = workspace / "raw" / DATASET / "imagesTs" / "phantom_005_0000.nii.gz"
+    (images / "usual_0000.nii.gz").write_bytes(source.read_bytes())
+    image = nib.load(source)
+    affine = image.affine @ np.diag([10, 10, 10, 1])
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), images / "odd_0000.nii.gz")
+    arguments = ("predict", "-i", str(images), "-o", str(masks), "--model", str(fold_of(workspace)), "--no-mirror")
+    assert run(*arguments, "--strict") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "odd_0000.nii.gz" in error
+    assert "spacing" in error
+    assert "usual_0000" not in error
+    assert not list(masks.glob("*.nii.gz"))
+    (images / "odd_0000.nii.gz").unlink()
+    voxels = np.asarray(image.dataobj, dtype=np.float32)
+    zscored = (voxels - voxels.mean()) / voxels.std()
+    nib.save(nib.Nifti1Image(zscored, image.affine), images / "normal_0000.nii.gz")
+    assert run(*arguments, "--instances") == 0
+    assert "1 of 2 cases are unlike" in " ".join(capsys.readouterr().out.split())
+    record = json.loads((masks / "predictions.json").read_text())
+    assert record["cases"]["usual"]["unlike"] == []
+    assert [entry["about"] for entry in record["cases"]["odd"]["unlike"]] == ["spacing"]
+    assert record["cases"]["normal"]["score"] > 1
+    assert (masks / "instances" / "usual.nii.gz").is_file()
+    assert (masks / "instances" / "counts.csv").read_text().startswith("image,liver,kidneys,vessel,all")
+
+
 def test_several_models_and_no_choice_are_listed(
     workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,8 @@ def test_workers_are_only_worth_their_start_for_large_files(tmp_path: Path) -> N
     assert worthwhile_jobs(4, [small]) == 1
     assert worthwhile_jobs(4, [small, large]) == 2
     assert worthwhile_jobs(4, [large] * 9) == 4
+    # Hard work on a byte is worth a worker sooner.
+    assert worthwhile_jobs(9, [large], effort=3) == 7
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

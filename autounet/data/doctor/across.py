@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from autounet.data.appearance import PERCENTILES
 from autounet.data.description import DatasetDescription
 from autounet.data.doctor.case import CaseExam
 from autounet.data.doctor.findings import WHOLE_DATASET, Finding
-from autounet.data.doctor.measure import PERCENTILES
 from autounet.errors import Problem, Severity
 
 MAX_ROBUST_Z = 8.0

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from autounet.data.appearance import percentiles_above_minimum
 from autounet.data.likeness import digest, thumbnail
 from autounet.geometry import Array, Geometry, Shape3, Triple
-
-PERCENTILES = (5, 25, 50, 75, 95)
-_MAX_SAMPLES = 50_000
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class ImageFigures:
         shape: Voxels `(z, y, x)`.
         spacing_mm: Voxel size `(z, y, x)`.
         thumbnail: `(num_blocks,)` block means of all channels, centred, of length 1; zeros for a constant image.
-        percentiles: `(C, 5)`, the `PERCENTILES` of each channel over the voxels above its minimum.
+        percentiles: `(C, 5)`, the `appearance.PERCENTILES` of each channel over the voxels above its minimum.
     """
 
     digest: str
@@ -39,7 +37,7 @@ def image_figures(array: npt.NDArray[np.float32], geometry: Geometry) -> ImageFi
     _, z, y, x = array.shape
     with np.errstate(invalid="ignore", over="ignore"):
         small = thumbnail(array)
-        percentiles = np.array([_percentiles(channel) for channel in array])
+        percentiles = np.array([percentiles_above_minimum(channel) for channel in array])
     return ImageFigures(
         digest=digest(array),
         shape=(z, y, x),
@@ -59,14 +57,3 @@ def centroids_mm(label: Array, geometry: Geometry, values: Iterable[int]) -> dic
             world = geometry.matrix @ (x, y, z, 1.0)
             found[value] = (float(world[0]), float(world[1]), float(world[2]))
     return found
-
-
-def _percentiles(channel: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    flat = channel.reshape(-1)
-    sample = flat[:: max(1, flat.size // _MAX_SAMPLES)]
-    sample = sample[np.isfinite(sample)]
-    # The minimum is mostly padding or air, and its share says more about the field of view than about the image.
-    above = sample[sample > sample.min()] if sample.size else sample
-    if above.size == 0:
-        above = sample if sample.size else np.zeros(1, np.float32)
-    return np.percentile(above.astype(np.float64), PERCENTILES)

@@ -135,8 +135,10 @@ def affine_rows(matrix: npt.NDArray[np.floating[Any]]) -> Affine:
     return tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in rows)
 
 
-def label_for_writing(path: Path, label: Array, *, max_value: int = 65535) -> npt.NDArray[np.unsignedinteger[Any]]:
-    """The label map `(Z, Y, X)` as contiguous uint8, or as uint16 where a value exceeds 255.
+def label_for_writing(path: Path, label: Array, *, max_value: int = 2**32 - 1) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """The label map `(Z, Y, X)` as contiguous uint8, or as uint16 or uint32 where its values need it.
+
+    What comes as uint16 stays so, where the format allows.
 
     Raises:
         FileError: A value is negative or exceeds `max_value`.
@@ -148,7 +150,10 @@ def label_for_writing(path: Path, label: Array, *, max_value: int = 65535) -> np
             f"label values from {low} to {high} cannot be written; this format holds 0 to {max_value}",
             "Renumber the labels, or use .nii.gz.",
         )
-    return np.ascontiguousarray(label, dtype=np.uint8 if high < 256 else np.uint16)
+    smallest = np.uint8 if high < 256 else np.uint16 if high < 65536 else np.uint32
+    # Maps of objects come in one type for all images, however many each shows.
+    is_kept = label.dtype == np.uint16 and max_value >= 65535
+    return np.ascontiguousarray(label, dtype=np.uint16 if is_kept else smallest)
 
 
 def require_planar(path: Path, label: Array) -> None:

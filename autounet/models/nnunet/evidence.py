@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from autounet.data.usual import UsualImages
 from autounet.errors import RequestError
 from autounet.geometry import Triple
 from autounet.labels import LabelSchema
@@ -59,6 +60,7 @@ def known_training_data(folder: Path) -> TrainingData | None:
         spacing_mm=Spread.of(found.spacings),
         shape=Spread.of(found.shapes_after_crop),
         intensities=tuple(statistics_of(channels[key]) for key in sorted(channels, key=int)),
+        usual=UsualImages.of_sizes(found.spacings, found.shapes_after_crop),
     )
 
 

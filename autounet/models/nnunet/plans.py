@@ -64,7 +64,7 @@ def imported_plan(
     """
     wanted = _with_earlier_stages(theirs, names, source)
     entries = {name: theirs.configuration(name, str(source)) for name in wanted}
-    labels = _labels(description.labels, entries, source)
+    labels = _labels(description.labels, source)
     if theirs.label_manager != "LabelManager":
         raise RequestError(f"{source}: label_manager is {theirs.label_manager}; only LabelManager can be imported")
     spacing, shape = _medians(theirs, next(iter(entries.values())))
@@ -124,16 +124,11 @@ def _with_earlier_stages(theirs: NnUNetPlans, names: Sequence[str], source: Path
     return wanted
 
 
-def _labels(labels: LabelSchema, entries: dict[str, NnUNetConfiguration], source: Path) -> LabelSchema:
+def _labels(labels: LabelSchema, source: Path) -> LabelSchema:
     """The labels, by value where they are no regions: the order in which nnU-Net feeds them to a second stage."""
     beside = source.with_name("dataset.json")
     if labels.has_regions:
-        if any(entry.previous_stage for entry in entries.values()):
-            raise RequestError(
-                f"{beside}: a cascade of regions cannot be imported: nnU-Net feeds single labels to its second stage, "
-                "not regions. Import the first stage alone, or a configuration without previous_stage."
-            )
-        return labels
+        return labels  # a second stage is fed label values, ascending, and not regions, here as there
     if labels.output_values != tuple(range(labels.num_classes + 1)):
         raise RequestError(
             f"{beside}: the label values {list(labels.output_values)} are not consecutive, but nnU-Net writes the "

@@ -341,9 +341,9 @@ def order_z() -> None:
     wrap(folder / "model", "_orig_mod.module.")
 
 
-def cascade() -> None:
-    """Two stages; the second has a channel more for each class. Logits only."""
-    folder = start("cascade")
+def two_stages(name: str, described: dict[str, Any], num_inputs: int) -> None:
+    """A cascade; the second stage has a channel more for each foreground label. Logits only."""
+    folder = start(name)
     net = architecture("PlainConvUNet", 3, [[3, 3, 3]] * 2, [[1, 1, 1], [2, 2, 2]])
     low = configuration([8, 8, 8], [2.0, 2.0, 2.0], ["ZScoreNormalization"], [False], architecture=net)
     full = configuration([8, 12, 8], [1.0, 1.0, 1.0], ["ZScoreNormalization"], [False], architecture=net)
@@ -352,13 +352,32 @@ def cascade() -> None:
         "3d_fullres": full,
         "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
     }
-    theirs, described = plans(entries, 1, "SimpleITKIO", [0, 1, 2]), dataset(1, LABELS, ".nii.gz")
+    theirs = plans(entries, 1, "SimpleITKIO", [0, 1, 2])
     write_model(folder / "nnUNetTrainer__nnUNetPlans__3d_lowres", theirs, described, "3d_lowres")
     second = folder / "nnUNetTrainer__nnUNetPlans__3d_cascade_fullres"
     (network,) = write_model(second, theirs, described, "3d_cascade_fullres")
-    save_logits(folder, network, 3, [8, 12, 8])
+    save_logits(folder, network, num_inputs, [8, 12, 8])
+
+
+def cascade() -> None:
+    """Two stages, two classes."""
+    two_stages("cascade", dataset(1, LABELS, ".nii.gz"), 3)
+
+
+def cascade_regions() -> None:
+    """Two stages, three regions of three labels: a channel a label, not a region."""
+    two_stages("cascade_regions", dataset(1, REGIONS, ".nii.gz", order=[1, 2, 3]), 4)
 
 
 if __name__ == "__main__":
-    for make in (anisotropic_ct, residual_regions, old_plan_2d, colour_2d, reoriented, order_z, cascade):
+    for make in (
+        anisotropic_ct,
+        residual_regions,
+        old_plan_2d,
+        colour_2d,
+        reoriented,
+        order_z,
+        cascade,
+        cascade_regions,
+    ):
         make()

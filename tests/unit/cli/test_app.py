@@ -31,6 +31,7 @@ PLANNING = {
     "--jobs",
     "--workspace",
 }
+SCORING = {"--metrics", "--tolerance-mm", "--lesion-iou", "--instances", "--missing", "--jobs"}
 # Adding to it is a decision; removing from it breaks users' scripts.
 SURFACE = {
     "dataset create": {
@@ -50,10 +51,12 @@ SURFACE = {
     "dataset convert_msd": {"--name", "--id", "--copy", "--dry-run", "--skip-unmatched", "--workspace"},
     "check": {"--dataset", "--fix", "--output", "--suspected", "--jobs", "--workspace"},
     "demo": {"--folder", "--max-time"},
-    "evaluate": {"--output", "--jobs"},
+    "evaluate": {"--output", *SCORING},
+    "compare": {"--reference", "--output", *SCORING},
     "plan": {"--explain", *PLANNING},
     "plan_and_preprocess": {"--dataset", *PLANNING},
-    "preprocess": {"--configuration", "--planner", "--jobs", "--workspace"},
+    "preprocess": {"--configuration", "--planner", "--network", "--jobs", "--workspace"},
+    "networks": {"--planner", "--device", "--workspace"},
     "preview": {
         "--configuration",
         "--augmentation",
@@ -63,6 +66,7 @@ SURFACE = {
         "--planner",
         "--workspace",
     },
+    "review": {"--configuration", "--model", "--top", "--output", "--device", "--jobs", "--workspace"},
     "import_nnunet": {
         "--output",
         "--fold",
@@ -87,16 +91,21 @@ SURFACE = {
         "--mirror",
         "--overlap",
         "--skip",
+        "--prune",
+        "--attention-maps",
         "--accumulate",
         "--save-probabilities",
         "--probability-format",
         "--max-ram-gib",
+        "--strict",
+        "--instances",
         "--overwrite",
         "--postprocess",
         "--device",
         "--devices",
         "--workspace",
     },
+    "instances": {"--input", "--output", "--class", "--split", "--min-size", "--jobs"},
     "find_best": {
         "--configuration",
         "--fold",

@@ -11,8 +11,10 @@ import typer.main
 
 from autounet.cli import arguments
 from autounet.cli.app import app
+from autounet.cli.arguments import train_config
 from autounet.errors import RequestError
 from autounet.launch.fold_run import Extension
+from autounet.networks.description import RecipeHints
 from autounet.planners.request import PlanRequest
 from autounet.training.config import TrainConfig
 
@@ -132,7 +134,7 @@ def test_a_recipe_can_be_asked_for_whatever_the_length() -> None:
     assert config_of(recipe="nnunet", max_seconds="60s") == TrainConfig(max_seconds=60)
     by_steps = config_of(recipe="clock", num_steps=500)
     assert by_steps == TrainConfig.for_clock(None).model_copy(update={"num_steps": 500})
-    with pytest.raises(RequestError, match=r"--recipe nnnet: there are nnunet, clock\. Did you mean 'nnunet'"):
+    with pytest.raises(RequestError, match=r"--recipe nnnet: there are nnunet, clock, paper\. Did you mean 'nnunet'"):
         config_of(recipe="nnnet")
 
 
@@ -191,3 +193,14 @@ def test_a_run_is_made_longer_by_a_time_or_by_epochs() -> None:
 def test_every_field_of_a_run_has_a_flag() -> None:
     parameters = {parameter.name for parameter in typer.main.get_command(app).commands["train"].params}  # type: ignore[attr-defined]
     assert set(TrainConfig.model_fields) <= parameters
+
+
+def test_the_recipe_of_a_networks_paper_comes_under_all_that_is_asked_for() -> None:
+    hints = RecipeHints(optimizer="adamw", learning_rate=3e-4, loss="dice")
+    config = train_config(None, None, None, {"max_seconds": "10m", "learning_rate": 1e-3}, hints)
+    assert (config.optimizer, config.loss, config.learning_rate, config.max_seconds) == ("adamw", "dice", 1e-3, 600)
+    assert config.augmentation == TrainConfig().augmentation
+    assert train_config("clock", None, None, {"max_seconds": "10m"}, hints) == TrainConfig.for_clock(600)
+    assert train_config("nnunet", None, None, {}, hints) == TrainConfig()
+    with pytest.raises(RequestError, match="nothing is known"):
+        train_config("paper", None, None, {}, RecipeHints())

@@ -5,7 +5,13 @@ import pytest
 from scipy import stats
 
 from autounet.evaluation import bootstrap
-from autounet.evaluation.bootstrap import mean_interval, mean_intervals, paired_difference, sign_flip_p_value
+from autounet.evaluation.bootstrap import (
+    mean_interval,
+    mean_intervals,
+    paired_difference,
+    paired_differences,
+    sign_flip_p_values,
+)
 
 
 def scores(num_cases: int, seed: int = 0) -> np.ndarray:
@@ -98,15 +104,15 @@ def test_the_p_value_is_that_of_scipy(num_pairs: int) -> None:
         random_state=0,
     )
     tolerance = 1e-12 if num_pairs < 13 else 0.03
-    assert sign_flip_p_value(differences) == pytest.approx(oracle.pvalue, abs=tolerance)
+    assert sign_flip_p_values(differences[:, None])[0] == pytest.approx(oracle.pvalue, abs=tolerance)
 
 
 def test_chance_is_called_a_difference_as_rarely_as_the_p_value_says() -> None:
     generator = np.random.default_rng(0)
-    noise = [sign_flip_p_value(generator.normal(size=20), num_resamples=300) for _ in range(300)]
-    assert 0.02 < np.mean(np.array(noise) < 0.05) < 0.09
-    shifted = [sign_flip_p_value(generator.normal(1, 1, size=20), num_resamples=300) for _ in range(50)]
-    assert np.mean(np.array(shifted) < 0.05) > 0.9
+    noise = sign_flip_p_values(generator.normal(size=(20, 2000)), num_resamples=1000)
+    assert 0.035 < np.mean(noise < 0.05) < 0.065
+    shifted = sign_flip_p_values(generator.normal(1, 1, size=(20, 100)), num_resamples=1000)
+    assert np.mean(shifted < 0.05) > 0.9
 
 
 def test_columns_of_a_paired_difference_belong_to_one_case() -> None:
@@ -118,3 +124,14 @@ def test_columns_of_a_paired_difference_belong_to_one_case() -> None:
     assert together.p_value == alone.p_value
     assert together.low == pytest.approx(alone.low)
     assert (together.num_pairs, together.num_higher) == (alone.num_pairs, alone.num_higher)
+
+
+def test_many_differences_at_once_are_what_they_are_alone() -> None:
+    first, second = np.stack([scores(20), scores(20, 1)], axis=1), np.stack([scores(20, 2)] * 2, axis=1)
+    first[3, 1] = np.nan
+    together = paired_differences(first, second, [[0], [1], [0, 1]])
+    alone = [paired_difference(first[:, :1], second[:, :1]), paired_difference(first[:, 1], second[:, 1])]
+    for found, expected in zip(together, [*alone, paired_difference(first, second)], strict=True):
+        assert found is not None
+        assert expected is not None
+        assert found.model_dump() == pytest.approx(expected.model_dump())

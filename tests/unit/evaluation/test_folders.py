@@ -10,6 +10,7 @@ from autounet import parallel
 from autounet.data.io import write_label
 from autounet.errors import DataError, RequestError
 from autounet.evaluation import evaluate_folders
+from autounet.evaluation.metrics import OF_INSTANCES, MetricChoice, metric_names
 from autounet.geometry import Geometry, Triple
 from autounet.labels import LabelClass, LabelSchema
 
@@ -120,6 +121,58 @@ def test_all_problems_come_at_once(pair: tuple[Path, Path]) -> None:
     assert files["lonely"] == str(references / "lonely.nii.gz")
     assert files["broken"] == str(predictions / "broken.nii.gz")
     assert files["grey"] == str(predictions / "grey.nii.gz")
+
+
+def test_files_without_a_partner_can_be_left_out(pair: tuple[Path, Path]) -> None:
+    references, predictions = pair
+    write(references / "lonely.nii.gz", [0, 0, 0, 0])
+    write(predictions / "orphan.nii.gz", [0, 0, 0, 0])
+    with pytest.raises(DataError, match="--missing ignore"):
+        evaluate_folders(references, predictions)
+    summary = evaluate_folders(references, predictions, missing="ignore")
+    assert summary.num_cases == 2
+    assert sorted(summary.left_out) == sorted([str(references / "lonely.nii.gz"), str(predictions / "orphan.nii.gz")])
+
+
+def test_nothing_in_common_is_an_error_in_any_case(tmp_path: Path) -> None:
+    write(tmp_path / "labelsTr" / "a.nii.gz", [1, 1, 0, 0])
+    write(tmp_path / "out" / "b.nii.gz", [1, 1, 0, 0])
+    with pytest.raises(DataError, match="no prediction for this reference"):
+        evaluate_folders(tmp_path / "labelsTr", tmp_path / "out", missing="ignore")
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_every_metric_reaches_the_summary(pair: tuple[Path, Path], described: bool) -> None:
+    references, predictions = pair
+    if described:
+        describe(references.parent, {"background": 0, "liver": 1})
+    choice = MetricChoice(names=metric_names(None))
+    summary = evaluate_folders(references, predictions, choice=choice)
+    (scores,) = summary.cases[0].classes.values()
+    assert tuple(name for name in choice.names if name in scores.values) == choice.names
+    # Both have two voxels, one of which is common; of 2 x 1 x 1 mm each.
+    assert (scores.metrics["volume_error_ml"], scores.metrics["lesion_f1"]) == (0, 1)
+    assert scores.metrics["hd95_mm"] == 2
+    assert summary.foreground["hd95_mm"].num_cases == 1
+    assert summary.cases[1].classes[next(iter(summary.class_means))].metrics["hd95_mm"] is None
+    assert summary.choice == choice
+
+
+def test_numbered_objects(tmp_path: Path) -> None:
+    # The labels of the same dataset say nothing of the objects' numbers.
+    describe(tmp_path, {"background": 0, "nucleus": 1})
+    write(tmp_path / "instancesTr" / "a.nii.gz", [1, 1, 2, 0])
+    write(tmp_path / "out" / "a.nii.gz", [7, 7, 0, 3])
+    references, predictions = tmp_path / "instancesTr", tmp_path / "out"
+    with pytest.raises(DataError, match="--instances"):
+        evaluate_folders(references, predictions)
+    choice = MetricChoice(names=metric_names(None, OF_INSTANCES))
+    summary = evaluate_folders(references, predictions, choice=choice, objects=True)
+    objects = summary.cases[0].classes["objects"]
+    assert (objects.num_reference, objects.num_predicted) == (3, 3)
+    # One of two objects on either side.
+    assert objects.metrics["ap_50"] == pytest.approx(1 / 3)
+    assert objects.metrics["objects_predicted"] == 2
 
 
 def test_an_unreadable_reference_is_named(pair: tuple[Path, Path]) -> None:

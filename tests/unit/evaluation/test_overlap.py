@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 
 from autounet.errors import RequestError
 from autounet.evaluation import ClassScore, Counts, confusion, score_case
@@ -26,15 +26,17 @@ ONE = schema(("organ", (1,)))
 
 def test_four_voxels_by_hand() -> None:
     score = score_case(volume(1, 1, 0, 0), volume(1, 0, 1, 0), ONE)["organ"]
-    assert score == ClassScore(dice=0.5, iou=1 / 3, tp=1, fp=1, fn=1, tn=1, num_reference=2, num_predicted=2)
+    assert score == ClassScore(
+        dice=0.5, iou=1 / 3, precision=0.5, recall=0.5, tp=1, fp=1, fn=1, tn=1, num_reference=2, num_predicted=2
+    )
 
 
 def test_perfect_missed_and_invented() -> None:
     assert score_case(volume(1, 0), volume(1, 0), ONE)["organ"].dice == 1.0
     missed = score_case(volume(1, 0), volume(0, 0), ONE)["organ"]
-    assert (missed.dice, missed.iou, missed.fn) == (0.0, 0.0, 1)
+    assert (missed.dice, missed.iou, missed.fn, missed.precision, missed.recall) == (0.0, 0.0, 1, None, 0.0)
     invented = score_case(volume(0, 0), volume(1, 0), ONE)["organ"]
-    assert (invented.dice, invented.iou, invented.fp) == (0.0, 0.0, 1)
+    assert (invented.dice, invented.iou, invented.fp, invented.precision, invented.recall) == (0.0, 0.0, 1, 0.0, None)
 
 
 def test_a_class_in_neither_map_has_no_score() -> None:
@@ -86,6 +88,8 @@ def test_random_maps_agree_with_scikit_learn(values: tuple[int, ...], dtype: typ
         truth, guess = (reference == value).ravel(), (prediction == value).ravel()
         assert score.dice == pytest.approx(f1_score(truth, guess))
         assert score.iou == pytest.approx(jaccard_score(truth, guess))
+        assert score.precision == pytest.approx(precision_score(truth, guess))
+        assert score.recall == pytest.approx(recall_score(truth, guess))
         assert (score.tn, score.fp, score.fn, score.tp) == tuple(confusion_matrix(truth, guess).ravel())
 
 

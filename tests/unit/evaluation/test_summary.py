@@ -8,6 +8,7 @@ import pytest
 
 from autounet.errors import RequestError
 from autounet.evaluation import CaseScores, ClassScore, Counts, Summary, summarize, write_summary
+from autounet.evaluation.bootstrap import mean_interval
 
 
 def case(name: str, **counts: tuple[int, int, int]) -> CaseScores:
@@ -69,11 +70,59 @@ def test_csv_has_one_row_a_case_and_class(tmp_path: Path) -> None:
     assert len(rows) == 9
     assert rows[0] == {
         "case": "a", "class": "liver", "dice": "1.0", "iou": "1.0", "tp": "2", "fp": "0", "fn": "0", "tn": "98",
-        "num_reference": "2", "num_predicted": "2",
+        "num_reference": "2", "num_predicted": "2", "precision": "1.0", "recall": "1.0",
     }  # fmt: skip
     assert rows[4]["class"] == "cyst"
     assert (rows[4]["dice"], rows[4]["tn"]) == ("", "100")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "scores.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "scores.json", "scores_summary.csv"]
+
+
+def with_metrics(name: str, **values: float | None) -> CaseScores:
+    score = ClassScore.of(Counts(tp=1, fp=1, fn=1, tn=0)).model_copy(update={"metrics": values})
+    return CaseScores(case=name, reference="", prediction="", classes={"liver": score, "cyst": score})
+
+
+def test_means_and_intervals_of_every_metric() -> None:
+    distances = [1.0, 2.0, None, 6.0]
+    summary = summarize(with_metrics(str(index), hd95_mm=value) for index, value in enumerate(distances))
+    found = summary.class_means["liver"].metrics["hd95_mm"]
+    assert (found.mean, found.median, found.num_cases) == (3.0, 2.0, 3)
+    interval = mean_interval(distances)
+    assert interval is not None
+    assert (found.low, found.high) == (interval.low, interval.high)
+    assert summary.class_means["liver"].metrics["dice"].mean == summary.class_means["liver"].dice
+    # The two classes are the same in every case, so that both together say no more than one.
+    assert summary.foreground["hd95_mm"].model_dump() == {**found.model_dump(), "median": None}
+    alone = summarize([with_metrics("a", hd95_mm=2.0)]).foreground["hd95_mm"]
+    assert (alone.mean, alone.low, alone.high) == (2.0, None, None)
+
+
+def test_the_table_of_classes_has_one_row_a_class_and_metric(tmp_path: Path) -> None:
+    cases = [with_metrics("a", hd95_mm=None), with_metrics("b", hd95_mm=None)]
+    write_summary(summarize(cases), tmp_path / "scores.json")
+    with (tmp_path / "scores_summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    metrics = ["dice", "iou", "precision", "recall", "hd95_mm"]
+    assert [(row["class"], row["metric"]) for row in rows] == [
+        (name, metric) for name in ("liver", "cyst", "(all classes)") for metric in metrics
+    ]
+    assert (rows[0]["mean"], rows[0]["num_cases"], rows[0]["num_empty"]) == ("0.5", "2", "0")
+    # What exists in no case is empty, not NaN.
+    assert (rows[4]["mean"], rows[4]["low"], rows[4]["num_cases"]) == ("", "", "0")
+    assert "NaN" not in (tmp_path / "scores.json").read_text(encoding="utf-8")
+
+
+def test_scores_of_earlier_versions_can_be_read(tmp_path: Path) -> None:
+    content = summarize(CASES).model_dump(mode="json")
+    for key in ("foreground", "choice", "left_out"):
+        del content[key]
+    for score in [score for case in content["cases"] for score in case["classes"].values()]:
+        for key in ("precision", "recall", "metrics"):
+            del score[key]
+    for mean in content["class_means"].values():
+        del mean["metrics"]
+    (tmp_path / "scores.json").write_text(json.dumps(content), encoding="utf-8")
+    assert Summary.read(tmp_path / "scores.json").foreground_dice == summarize(CASES).foreground_dice
 
 
 def test_scores_go_to_a_json_file(tmp_path: Path) -> None:

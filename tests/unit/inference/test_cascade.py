@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from autounet.data.io import Image
 from autounet.errors import RequestError
 from autounet.geometry import Geometry
+from autounet.inference import export
 from autounet.inference.cascade import first_stage_of, input_channels, swapped_inputs, with_earlier
 from autounet.inference.predictor import Predictor
 from autounet.labels import LabelClass, LabelSchema
@@ -120,3 +122,30 @@ def test_the_first_stage_lies_beside_and_fits(record: Any, tmp_path: Path) -> No
     record().model_copy(update={"finished": True}).write(tmp_path / "first_model" / "fold_0" / "model.json")
     with pytest.raises(RequestError, match="other labels or channels"):
         first_stage_of(tmp_path / "second", model)
+
+
+@pytest.mark.parametrize("ignore", [None, 9])
+def test_blocks_give_what_the_whole_gives_in_both_stages(
+    record: Any, point_wise: Any, monkeypatch: pytest.MonkeyPatch, ignore: int | None
+) -> None:
+    """Both stages resample; block by block each decides as over the whole case at once."""
+    labels = LabelSchema(classes=LABELS.classes[:2], ignore_value=ignore)
+    image = image_of(np.random.default_rng(0).normal(size=(1, 11, 13, 12)))
+
+    def predictor(model: ModelRecord, num_inputs: int, seed: int) -> Predictor:
+        network = point_wise(3)
+        generator = torch.Generator().manual_seed(seed)
+        network.weight = torch.randn(3, num_inputs, generator=generator)
+        return Predictor.of(model, (network,), device=CPU, precision=FLOAT32)
+
+    coarse: ModelRecord = record(labels=labels, spacing_mm=(1.9, 1.6, 2.1))
+    fine = second_stage(record, spacing_mm=(0.8, 1.3, 0.9))
+    fine = fine.model_copy(update={"plan": fine.plan.model_copy(update={"labels": labels})})
+    cascade = replace(predictor(fine, 3, 1), first=predictor(coarse, 1, 0))
+    monkeypatch.setattr(export, "_BLOCK", (100, 100, 100))
+    whole = cascade.predict(image)
+    alone = replace(cascade, first=None).predict(image, earlier=np.zeros((11, 13, 12), dtype=np.uint8))
+    assert set(np.unique(whole)) == {0, 2, 5}
+    assert (whole != alone).any(), "the second stage must heed the first"
+    monkeypatch.setattr(export, "_BLOCK", (2, 3, 5))
+    np.testing.assert_array_equal(cascade.predict(image), whole)

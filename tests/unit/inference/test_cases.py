@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from autounet.data.dataset import RawCase, find_cases
-from autounet.inference.cases import predict_cases
+from autounet.inference.cases import OutputOptions, predict_cases
 from autounet.inference.predictor import Predictor
 from autounet.models.folder import ModelRecord
 from autounet.networks.base import SegmentationNetwork
@@ -19,13 +21,14 @@ from autounet.training.precision import Precision
 
 MakeRecord = Callable[..., ModelRecord]
 Build = Callable[[int], SegmentationNetwork]
+CPU, FLOAT32 = torch.device("cpu"), Precision(torch.float32, "test")
 AFFINE = np.array([[-2.0, 0, 0, 5], [0, 1.5, 0, -3], [0, 0, 3, 7], [0, 0, 0, 1]])
 
 
 @pytest.fixture
 def predictor(record: MakeRecord, threshold: Build) -> Predictor:
     model = record(spacing_mm=(3.0, 1.5, 2.0))
-    return Predictor.of(model, (threshold(3),), device=torch.device("cpu"), precision=Precision(torch.float32, "test"))
+    return Predictor.of(model, (threshold(3),), device=CPU, precision=FLOAT32)
 
 
 def write_cases(folder: Path) -> list[RawCase]:
@@ -73,3 +76,36 @@ def test_a_case_that_does_not_fit_the_model_is_told(tmp_path: Path, predictor: P
     assert "2 channels" in failure.problem.what
     assert failure.is_bad_input
     assert [entry.name for entry in (tmp_path / "masks").iterdir()] == ["third.nii.gz"]
+
+
+def test_a_first_stage_that_needs_too_much_is_not_begun(
+    tmp_path: Path, predictor: Predictor, record: MakeRecord, threshold: Any
+) -> None:
+    """Of a cascade the larger stage counts, before either is run."""
+    fine = threshold(3)
+    first = Predictor.of(record(spacing_mm=(0.3, 0.15, 0.2)), (fine,), device=CPU, precision=FLOAT32)
+    cases = write_cases(tmp_path / "images")[:1]
+    options = OutputOptions(max_bytes=2**20)
+    assert predict_cases([(predictor,)], cases, tmp_path / "one", options) == []
+    (failure,) = predict_cases([(replace(predictor, first=first),)], cases, tmp_path / "two", options)
+    assert "--max-ram-gib" in failure.problem.what
+    assert fine.calls == []
+
+
+def test_a_cascade_in_the_queue_is_that_by_hand(
+    tmp_path: Path, predictor: Predictor, record: MakeRecord, threshold: Any
+) -> None:
+    """The mask of the first stage reaches the second as an input channel."""
+    first = Predictor.of(record(spacing_mm=(3.0, 1.5, 2.0)), (threshold(3),), device=CPU, precision=FLOAT32)
+    second = threshold(3)
+    # Class 1 where the image exceeds one half and the first stage found nothing, which is nowhere.
+    second.weight = torch.tensor([[0.0, 0.0], [1.0, -9.0]])
+    model = record(spacing_mm=(3.0, 1.5, 2.0))
+    configuration = model.configuration.model_copy(update={"previous_stage": "first"})
+    cascade = replace(predictor, configuration=configuration, networks=(second,), first=first)
+    cases = write_cases(tmp_path / "images")
+    assert predict_cases([(cascade,)], cases, tmp_path / "masks") == []
+    for case in cases:
+        mask = np.asarray(nib.load(tmp_path / "masks" / f"{case.name}.nii.gz").dataobj)
+        assert not mask.any()
+    assert {shape[1] for shape in second.calls} == {2}

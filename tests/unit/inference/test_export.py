@@ -25,6 +25,9 @@ FIVE = LabelSchema(classes=tuple(LabelClass(name=f"class {value}", values=(value
 REGIONS = LabelSchema(
     classes=(LabelClass(name="whole", values=(1, 2)), LabelClass(name="core", values=(2,))), region_order=(1, 2)
 )
+# What was not annotated has a value, but no output: nothing may be predicted as it.
+IGNORE = FIVE.model_copy(update={"ignore_value": 9})
+REGIONS_IGNORE = REGIONS.model_copy(update={"ignore_value": 3})
 
 
 def random_logits(num_outputs: int, shape: Shape3) -> npt.NDArray[np.float32]:
@@ -72,7 +75,11 @@ def isotropic(shape: Shape3, new_shape: Shape3) -> CaseProperties:
     return properties(shape, Box.whole(new_shape), new_shape, target=(1.1, 1.2, 1.3))
 
 
-@pytest.mark.parametrize("labels", [FIVE, REGIONS], ids=["five classes", "regions"])
+@pytest.mark.parametrize(
+    "labels",
+    [FIVE, REGIONS, IGNORE, REGIONS_IGNORE],
+    ids=["five classes", "regions", "ignore label", "regions and ignore label"],
+)
 @pytest.mark.parametrize(
     ("shape", "new_shape"),
     [((7, 9, 5), (13, 11, 17)), ((13, 11, 17), (7, 9, 5)), ((6, 8, 4), (6, 15, 9)), ((1, 9, 9), (1, 20, 13))],
@@ -157,7 +164,7 @@ class Collected:
         self.slabs.append(slab)
 
 
-@pytest.mark.parametrize("labels", [FIVE, REGIONS], ids=["five classes", "regions"])
+@pytest.mark.parametrize("labels", [FIVE, REGIONS, IGNORE], ids=["five classes", "regions", "ignore label"])
 @pytest.mark.parametrize("num_slices", [1, 2, 100])
 def test_probabilities_come_in_slabs_of_the_raw_image(record: MakeRecord, labels: LabelSchema, num_slices: int) -> None:
     plan = record(labels=labels, transpose=(2, 0, 1)).plan

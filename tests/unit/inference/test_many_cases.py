@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,10 @@ import torch
 
 from autounet import pipeline
 from autounet.cli.arguments import spread
+from autounet.data.dataset import find_cases
 from autounet.errors import AutounetError, DataError, RequestError, WorkError
+from autounet.inference.cases import OutputOptions, _Run
+from autounet.inference.predictor import Predictor
 from autounet.inference.probabilities import StoredProbabilities, stored_cases
 from autounet.labels import LabelClass, LabelSchema
 from autounet.models.folder import ModelRecord, build_network, fold_folder, save_weights, seal_fold
@@ -92,6 +96,27 @@ def test_two_devices_share_the_cases_and_give_what_one_gives(tmp_path: Path, pre
     assert torch.get_num_threads() == before
 
 
+def test_reading_ahead_and_writing_behind_change_nothing(
+    tmp_path: Path, predict: Predict, images: Path, model: Path
+) -> None:
+    """What runs beside a GPU, here beside a CPU: one thread reads the next case, another writes the one before."""
+    predict(tmp_path / "plain", probabilities="b2nd")
+    lane = (Predictor.load(model, device=torch.device("cpu")),)
+    cases = find_cases(images, ".nii", 1)
+    output = tmp_path / "threads"
+    output.mkdir()
+    run = _Run(cases, output, OutputOptions(probabilities="b2nd"), 1)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        run._work(lane, reader, writer)
+    expected, found = masks(tmp_path / "plain"), masks(output)
+    assert list(found) == list(expected) == ["a", "bb", "ccc"]
+    for name, mask in expected.items():
+        assert np.array_equal(mask, found[name])
+        one, two = (StoredProbabilities(stored_cases(folder)[name]) for folder in (tmp_path / "plain", output))
+        assert one.record == two.record
+        assert np.array_equal(one.slab(0, 10), two.slab(0, 10))
+
+
 def test_a_second_run_does_what_is_missing(tmp_path: Path, predict: Predict) -> None:
     output = tmp_path / "masks"
     predict(output)
@@ -142,6 +167,38 @@ def test_several_models_are_averaged_as_the_ensemble_of_their_probabilities_is(
     slab = StoredProbabilities(stored_cases(tmp_path / "mean")["a"]).slab(2, 5)
     members = [StoredProbabilities(stored_cases(tmp_path / name)["a"]).slab(2, 5) for name in ("one", "two")]
     np.testing.assert_allclose(slab, (members[0] + members[1]) / 2, atol=2e-5)
+
+
+def test_niftis_of_probabilities_are_averaged_too(tmp_path: Path, predict: Predict, model: Path, model2d: Path) -> None:
+    """To a 255th; a folder of one format and one of the other as well, and what is saved of them is fine again."""
+    for form in ("b2nd", "nifti"):
+        predict(tmp_path / f"one_{form}", probabilities=form)
+        predict(tmp_path / f"two_{form}", model=model2d, probabilities=form)
+    fine = [tmp_path / "one_b2nd", tmp_path / "two_b2nd"]
+    pipeline.ensemble(fine, tmp_path / "fine", save_probabilities=True)
+    for name, folders in {
+        "niftis": [tmp_path / "one_nifti", tmp_path / "two_nifti"],
+        "mixed": [tmp_path / "one_nifti", tmp_path / "two_b2nd"],
+    }.items():
+        averaged = pipeline.ensemble(folders, tmp_path / name, save_probabilities=True)
+        assert averaged.written == ("a", "bb", "ccc")
+        expected, found = (StoredProbabilities(stored_cases(tmp_path / of)["bb"]) for of in ("fine", name))
+        assert found.record == expected.record
+        np.testing.assert_allclose(found.slab(1, 7), expected.slab(1, 7), atol=0.5 / 255 + 1e-4)
+        for case, mask in masks(tmp_path / "fine").items():
+            assert (mask == masks(tmp_path / name)[case]).mean() > 0.95  # draws to 8 bits
+
+
+def test_a_damaged_nifti_of_probabilities_is_told(tmp_path: Path, predict: Predict) -> None:
+    predict(tmp_path / "one", probabilities="nifti")
+    cut, other = (tmp_path / "one" / f"{name}_probabilities.nii.gz" for name in ("a", "bb"))
+    cut.write_bytes(cut.read_bytes()[:-200])
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), dtype=np.uint8), AFFINE), other)
+    with pytest.raises(AutounetError) as caught:
+        pipeline.ensemble([tmp_path / "one"], tmp_path / "mean")
+    assert "a_probabilities.nii.gz cannot be read" in str(caught.value)
+    assert "bb_probabilities.nii.gz cannot be read (it holds uint8 on 3 axes" in str(caught.value)
+    assert sorted(masks(tmp_path / "mean")) == ["ccc"]
 
 
 def test_an_ensemble_of_what_does_not_belong_together_is_refused(
@@ -219,7 +276,7 @@ def test_a_result_that_cannot_be_written_does_not_stop_the_others(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.exit_code == 1
     written = sorted(path.name for path in (tmp_path / "masks").iterdir())
-    assert written == ["a.nii", "ccc.nii", "dataset.json"]
+    assert written == ["a.nii", "ccc.nii", "dataset.json", "predictions.json"]
     assert predict(tmp_path / "masks", overlap=0, mirror=False).written == ("bb",)
 
 
@@ -247,8 +304,13 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_done(
         predict(small_disk, probabilities=probabilities, overlap=0, mirror=False)
     assert [problem.case for problem in caught.value.problems] == ["bb"]  # the next one is not tried
     names = {path.name for path in small_disk.iterdir()}
-    extra = {None: set(), "b2nd": {"a_probabilities.b2nd", "a_probabilities.json"}, "nifti": {"a_probabilities.nii.gz"}}
-    assert names == {"a.nii", "dataset.json"} | extra[probabilities]
+    extra = {
+        None: set(),
+        "b2nd": {"a_probabilities.b2nd", "a_probabilities.json"},
+        "nifti": {"a_probabilities.nii.gz", "a_probabilities.json"},
+    }
+    # Whether the few lines on the run find room is chance.
+    assert names - {"predictions.json"} == {"a.nii", "dataset.json"} | extra[probabilities]
     subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
     assert predict(small_disk, probabilities=probabilities, overlap=0, mirror=False).written == ("bb", "ccc")
 

@@ -35,6 +35,24 @@ def test_memory_holds_at_least_what_lies_side_by_side(
     assert memory_bytes([model, model], (2, *shape), [shape, shape], 0) >= one + voxels * 4 * 2
 
 
+def test_the_larger_stage_of_a_cascade_counts(
+    record: MakeRecord, point_wise: Callable[[int], SegmentationNetwork]
+) -> None:
+    cpu, float32 = torch.device("cpu"), Precision(torch.float32, "test")
+    alone = Predictor.of(record(num_channels=2), (point_wise(3),), device=cpu, precision=float32)
+    alone = replace(alone, window=replace(alone.window, batch_size=1))
+    cascade = replace(alone, first=alone)
+    image, shape = (2, 100, 110, 120), (100, 110, 120)
+    raw = 4 * 2 * 100 * 110 * 120
+    without = memory_bytes([alone], image, [shape], 0)
+    small = memory_bytes([cascade], image, [shape], 0, [(10, 11, 12)])
+    assert small == without + raw  # which stays for the first stage
+    large = memory_bytes([cascade], image, [shape], 0, [(200, 220, 240)])
+    assert large > 8 * 4 * (2 + 2) * 100 * 110 * 120  # the first stage's input and logits alone
+    # After another model, the logits of that one are there too.
+    assert memory_bytes([alone, cascade], image, [shape] * 2, 0, [None, (200, 220, 240)]) > large + raw
+
+
 def test_time_is_that_of_the_cases_before() -> None:
     pace = Pace()
     assert pace.seconds([10], 0) is None

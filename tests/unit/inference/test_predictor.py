@@ -119,7 +119,7 @@ def test_folds_are_loaded_and_averaged(record: MakeRecord, tmp_path: Path) -> No
     single = [predictor_of(record(), network).logits(image) for network in networks]
     np.testing.assert_allclose(found, (single[0] + single[1]) / 2, rtol=1e-4, atol=1e-5)
     second = Predictor.load(tmp_path, folds=["1"], device=CPU, precision=FLOAT32).logits(image)
-    np.testing.assert_allclose(second, single[1], rtol=1e-5)
+    np.testing.assert_allclose(second, single[1], rtol=1e-4, atol=1e-5)
 
 
 def test_a_fold_that_is_not_finished_is_refused(record: MakeRecord, tmp_path: Path) -> None:

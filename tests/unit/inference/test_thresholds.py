@@ -93,7 +93,7 @@ def test_several_models_and_their_stored_probabilities_agree(
         scale=65535,
     )
     for number, case in enumerate(cases):
-        with probability_sink(tmp_path / str(number), stored, "b2nd") as sink:
+        with probability_sink(tmp_path / str(number), stored) as sink:
             with_sink = export_case([case], sink, offsets=offsets)
         assert np.array_equal(with_sink, export_case([case], offsets=offsets)), "storing changes nothing"
     members = open_members([tmp_path / str(number) / f"a{SUFFIX}.json" for number in range(2)])

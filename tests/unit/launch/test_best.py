@@ -60,7 +60,7 @@ def write_case(
     )
     probabilities = predicted(labels, case, quarters)
     if with_probabilities:
-        with probability_sink(folder, record, "b2nd") as sink:
+        with probability_sink(folder, record) as sink:
             sink.write(0, np.rint(probabilities * sink.scale).astype(sink.dtype))
     write_label(folder / f"case_{case}.nii", label_of_probabilities(probabilities, labels), PLACE)
 

@@ -70,7 +70,8 @@ def test_a_model_of_other_channels_and_classes_is_taken_over_and_told(tmp_path: 
     report.write(report_path(tmp_path))
     assert TransferReport.read(tmp_path / "transfer.json") == report
     assert network(torch.zeros(1, 2, 8, 8, 8))[0].shape == (1, 4, 8, 8, 8)
-    assert all(parameter.requires_grad for parameter in network.parameters())
+    trained, usual = ([p.requires_grad for p in each.parameters()] for each in (network, build_network(record)))
+    assert trained == usual
 
 
 def test_classes_are_matched_by_name_where_values_are_not_in_the_order_of_names(

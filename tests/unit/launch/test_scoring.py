@@ -54,7 +54,7 @@ def store(folder: Path, labels: LabelSchema, num_models: int = 2) -> tuple[CaseF
     shares = [probabilities_of(labels, seed) for seed in range(num_models)]
     folders = [folder / str(number) for number in range(num_models)]
     for share, place in zip(shares, folders, strict=True):
-        with probability_sink(place, record, "b2nd") as sink:
+        with probability_sink(place, record) as sink:
             sink.write(0, np.rint(share * 65535).astype(np.uint16))
         write_label(place / "a.nii", label_of_probabilities(share, labels), PLACE)
     files = CaseFiles(

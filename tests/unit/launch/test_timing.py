@@ -93,6 +93,13 @@ def test_without_a_time_epochs_are_counted_and_nothing_is_made_smaller(make: Mak
     assert abs(later - timedelta(seconds=timed.time.total_seconds)) < timedelta(seconds=10)
 
 
+def test_steps_are_counted_where_they_were_asked_for(make: Make) -> None:
+    plan, _ = make((40, 48, 48))
+    timed = with_time(plan, plan.configuration("3d_fullres"), TrainConfig(num_steps=600), CPU, FLOAT32)
+    assert timed.time is not None
+    assert timed.time.num_steps == 600
+
+
 def test_a_short_time_makes_it_smaller_and_memory_follows(make: Make) -> None:
     plan, _ = make((40, 48, 48))
     planned = plan.configuration("3d_fullres")

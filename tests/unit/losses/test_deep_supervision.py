@@ -92,3 +92,7 @@ def test_what_is_known_of_the_annotation_is_handed_on_to_every_output() -> None:
     DeepSupervision(recorder, [(1,), (2,), (4,)])(outputs, torch.zeros(1, 8), annotated)
     assert len(recorder.seen) == 2
     assert all(seen.annotated is annotated for seen in recorder.seen)
+
+
+def test_a_network_may_tell_the_weights() -> None:
+    assert DeepSupervision(Recorder(), [(1,)] * 4, (1.0,) * 4).weights == [0.25] * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable
@@ -11,7 +12,8 @@ import pytest
 
 from autounet.errors import RequestError
 from autounet.models.archive import pack_model, unpack_model
-from autounet.models.folder import PREVIOUS_STAGE
+from autounet.models.folder import PREVIOUS_STAGE, ModelRecord, previous_stage_folder, trained_folds
+from autounet.models.integrity import write_checksums
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -27,6 +29,40 @@ def test_unpacking_gives_what_was_packed(model: Path, tmp_path: Path) -> None:
     assert [str(fold.relative_to(tmp_path / "again")) for fold in folds] == ["fold_all", f"{PREVIOUS_STAGE}/fold_0"]
     assert contents(tmp_path / "again") == contents(model)
     assert len(contents(model)) == 8
+
+
+def second_stage_of(model: Path, first: str) -> None:
+    """Make every fold the second stage of a cascade whose first lies beside it."""
+    for path in model.glob("fold_*/model.json"):
+        record = ModelRecord.read(path)
+        cascade = record.configuration.model_copy(update={"previous_stage": "3d_lowres"})
+        record.model_copy(update={"configuration": cascade, "previous_model": first}).write(path)
+        write_checksums(path.parent)
+
+
+def test_a_first_stage_that_lies_beside_goes_along(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, model.parent / "first")
+    second_stage_of(model, "first")
+    archive = tmp_path / "model.zip"
+    pack_model(model, archive)
+    again = tmp_path / "elsewhere" / "again"
+    assert len(unpack_model(archive, again)) == 4
+    assert previous_stage_folder(again, trained_folds(again)["0"]) == again / PREVIOUS_STAGE
+    assert contents(again / PREVIOUS_STAGE) == contents(model.parent / "first")
+    assert {name for name in contents(again) if not name.startswith(PREVIOUS_STAGE)} == set(contents(model))
+    # What was unpacked can be handed on once more.
+    pack_model(again, tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+
+
+def test_a_second_stage_without_its_first_is_not_packed(model: Path, tmp_path: Path) -> None:
+    second_stage_of(model, "first")
+    with pytest.raises(RequestError, match=r"its first stage .*first is not there"):
+        pack_model(model, tmp_path / "model.zip")
+    (model.parent / "first").mkdir()
+    with pytest.raises(RequestError, match="first holds no trained fold"):
+        pack_model(model, tmp_path / "model.zip")
+    assert not (tmp_path / "model.zip").exists()
 
 
 def test_only_what_belongs_to_a_model_is_packed(model: Path, tmp_path: Path) -> None:

@@ -235,6 +235,8 @@ def test_what_nnunet_noted_of_the_training_comes_along(theirs: Path, tmp_path: P
     assert record.class_dice == {"a": 0.5, "b": None}
     assert record.training_data is not None
     assert record.training_data.num_cases == 3
+    assert record.training_data.usual is not None
+    assert not record.training_data.usual.intensities  # nobody knows how the images look
     assert record.training_data.spacing_mm.median == (5, 1, 1)
     assert record.training_data.shape.maximum == (12, 22, 33)
     assert record.origin is not None

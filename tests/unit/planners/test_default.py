@@ -91,3 +91,54 @@ def test_a_refusal_names_what_all_configurations_need(evidence: Fingerprint) -> 
         planner(evidence, description(2), wish)
     named = float(str(refusal.value).split("--memory-gib ")[1].split(",")[0])
     assert planner(evidence, description(2), wish.model_copy(update={"memory_gib": named})).memory_gib == named
+
+
+def test_valid_convolutions_get_a_tile_that_tells_of_the_whole_image(
+    make_fingerprint: Callable[..., Fingerprint],
+) -> None:
+    images = make_fingerprint([(1, 1, 1)] * 20, [(1, 512, 512)] * 20)
+    plan = planner(images, description(1), PlanRequest(network="unet2015", memory_gib=8))
+    entry = plan.configurations["2d"]
+    assert (plan.network, list(plan.configurations)) == ("unet2015", ["2d"])
+    assert (entry.patch_size, entry.batch_size, entry.network.padding) == ((700, 700), 1, "valid")
+    assert entry.network.features == (64, 128, 256, 512, 1024)
+    reasons = {decision.name: decision.reason for decision in plan.decisions}
+    assert "the 92 x 92 voxels that valid convolutions lose on each side" in reasons["2d.patch_size"]
+    assert "as 'unet2015' was trained in its paper" in reasons["2d.batch_size"]
+    assert "with 5 stages at most" in reasons["2d.strides"]
+    little = planner(images, description(1), PlanRequest(network="unet2015", memory_gib=1.5)).configurations["2d"]
+    assert little.patch_size < entry.patch_size
+    assert little.network.takes(little.patch_size)
+    assert little.memory is not None
+    assert little.memory.total_bytes <= 1.5 * 2**30
+
+
+def test_a_requested_patch_of_valid_convolutions_is_what_they_see(
+    make_fingerprint: Callable[..., Fingerprint],
+) -> None:
+    images = make_fingerprint([(1, 1, 1)] * 20, [(1, 512, 512)] * 20)
+    request = PlanRequest(network="unet2015", memory_gib=8, patch_size=(560, 572), features=8)
+    assert planner(images, description(1), request).configurations["2d"].patch_size == (572, 572)
+
+
+def test_only_configurations_that_a_network_is_made_for_are_planned(
+    evidence: Fingerprint, make_fingerprint: Callable[..., Fingerprint]
+) -> None:
+    for network, names in (("unet2015", ["2d"]), ("unet3d2016", ["3d_fullres"]), ("vnet", ["2d", "3d_fullres"])):
+        assert list(planner(evidence, description(2), PlanRequest(network=network)).configurations) == names
+    images = make_fingerprint([(1, 1, 1)] * 20, [(1, 512, 512)] * 20)
+    with pytest.raises(RequestError, match=r"'unet3d2016' is made for volumes.*autounet networks"):
+        planner(images, description(1), PlanRequest(network="unet3d2016"))
+
+
+def test_kernels_depths_and_options_are_what_is_asked_for(evidence: Fingerprint) -> None:
+    request = PlanRequest(network="vnet,variant=released,norm=batch")
+    network = planner(evidence, description(2), request).configurations["3d_fullres"].network
+    assert network.kernel_sizes == ((5, 5, 5),) * network.num_stages
+    assert network.num_convs_encoder == (1, 1, 2, 3)[: network.num_stages]
+    assert network.options == (("norm", "batch"), ("variant", "released"))
+
+
+def test_widths_must_suit_the_network(evidence: Fingerprint) -> None:
+    with pytest.raises(RequestError, match="--features 7: the network 'unet3d2016' needs a multiple of 2"):
+        planner(evidence, description(2), PlanRequest(network="unet3d2016", features=7))

@@ -13,7 +13,7 @@ from autounet.data.io import Image
 from autounet.errors import RequestError
 from autounet.geometry import Box, Geometry, Shape3, Triple
 from autounet.plans import Plan
-from autounet.preprocessing.case import CaseProperties, prepare_case, restore_label
+from autounet.preprocessing.case import CaseProperties, prepare_case, prepare_mask, restore_label
 
 MakePlan = Callable[..., Plan]
 
@@ -143,3 +143,19 @@ def test_a_label_map_comes_back_exactly_where_the_spacing_stays(
     restored = restore_label(prepared.label, prepared.properties, plan)
     np.testing.assert_array_equal(restored, label)
     assert restored.flags.c_contiguous
+
+
+@pytest.mark.parametrize("grid", ["stored", "ras"])
+def test_a_mask_is_put_where_the_label_is(make_plan: MakePlan, grid: str) -> None:
+    """Of an image stored head to feet with its axes exchanged, also by a plan that turns images to RAS."""
+    image, label = body_in_air()
+    plan = make_plan(transpose_forward=(1, 2, 0), spacing_mm=(2.0, 1.0, 1.5)).model_copy(update={"grid": grid})
+    affine = ((0, 1.0, 0, 0), (-1.0, 0, 0, 0), (0, 0, -2.0, 0), (0, 0, 0, 1))
+    stored = Image(image.astype(np.float32), Geometry(spacing_mm=(2.0, 1.0, 1.0), affine=affine))
+    prepared = prepare_case(stored, label, plan, plan.configuration("3d_fullres"))
+    found = prepare_mask(label, prepared.properties, plan)
+    assert prepared.label is not None
+    assert len(np.unique(prepared.label)) == 3
+    np.testing.assert_array_equal(found, prepared.label)
+    with pytest.raises(RequestError, match=r"the mask has \(6, 8, 9\) voxels.* \(6, 8, 10\)"):
+        prepare_mask(label[..., :-1], prepared.properties, plan)

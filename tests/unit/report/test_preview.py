@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,15 @@ def test_many_changes_and_a_flat_image_are_no_obstacle(tmp_path: Path) -> None:
     flat = patch((20, 18), changes=30)
     flat.image_before[:] = 1
     assert picture(tmp_path / "a.png", [flat, patch((20, 18), changes=0)], (1.0, 2.0)).size
+
+
+def test_what_a_first_stage_found_is_a_fill_and_the_legend_says_so(tmp_path: Path) -> None:
+    plain = patch((20, 18))
+    found = replace(plain, previous_before=np.zeros((20, 18), dtype=np.int16), previous=plain.label)
+    without = picture(tmp_path / "a.png", [plain], (1.0, 1.0))
+    told = picture(tmp_path / "a.png", [found], (1.0, 1.0), first_stage="3d_lowres")
+    assert told.shape[0] > without.shape[0]  # a line more below
+    tall = without.shape[0] - 80
+    left, right = slice(None, 590), slice(610, None)
+    assert np.array_equal(without[70:tall, left], told[70:tall, left])  # nothing found before
+    assert not np.array_equal(without[70:tall, right], told[70:tall, right])

@@ -88,3 +88,16 @@ def test_what_was_saved_is_put_back() -> None:
     torch.testing.assert_close(other.weights(), saved)
     with pytest.raises(KeyError):
         other.load({})
+
+
+def test_running_statistics_are_averaged_and_counts_are_the_networks() -> None:
+    network = nn.BatchNorm2d(1)
+    average = WeightAverage(network, 0.5)
+    mean, count = network.get_buffer("running_mean"), network.get_buffer("num_batches_tracked")
+    mean.fill_(1.0)
+    count.fill_(7)
+    average.update(0.5)
+    weights = average.weights()
+    assert set(weights) == set(network.state_dict())
+    assert float(weights["running_mean"]) == pytest.approx(1 - math.exp(-1))
+    assert int(weights["num_batches_tracked"]) == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,3 +54,36 @@ def test_one_seed_shows_the_same(store: PreparedStore, make_plan: Callable[..., 
 def test_an_unknown_policy_is_refused_with_the_nearest(store: PreparedStore, make_plan: Callable[..., Plan]) -> None:
     with pytest.raises(RequestError, match="light"):
         preview(store, make_plan(), "lihgt")
+
+
+class Found:
+    """What a first stage found: the labels themselves."""
+
+    def __init__(self, store: PreparedStore) -> None:
+        self._store = store
+
+    def segmentation(self, name: str) -> Any:
+        return np.maximum(self._store.label(name)[:], 0)
+
+
+def test_what_the_first_stage_found_is_shown_as_it_is_told(
+    store: PreparedStore, make_plan: Callable[..., Plan]
+) -> None:
+    """Before: as found, which here are the labels. After: moved with the image, and changed only where that is said."""
+    plan = make_plan()
+    cascade = plan.configuration("3d_fullres").model_copy(update={"previous_stage": "3d_lowres"})
+    found: Any = Found(store)
+    names, count = ("a", "b", "c"), 20
+    patches = preview_patches(plan, cascade, store, names, policy="nnunet", num_patches=count, found=found)
+    changed = []
+    for each in patches:
+        assert each.previous_before is not None
+        assert each.previous is not None
+        assert each.image.shape == (1, 8, 8, 8)
+        assert np.array_equal(each.previous_before, each.label_before)
+        told = [words for words in each.changes if words.startswith("told label ")]
+        assert told or np.array_equal(each.previous, each.label)
+        changed.append(bool(told))
+    assert {True, False} == set(changed)
+    without = preview_patches(plan, cascade, store, names, policy="nnunet", num_patches=count)
+    assert all(each.previous is None for each in without)

@@ -28,7 +28,7 @@ from autounet.labels import LabelClass, LabelSchema
 from autounet.losses.label_maps import SignedDistances
 from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
-from autounet.training.sampling import BatchStream, CaseCache, PatchBatch, PatchSampler, cut_box
+from autounet.training.sampling import BatchStream, CaseCache, PatchBatch, PatchSampler, cut_box, cut_mirrored
 
 LARGE = 2**30
 # Has a margin for turning, which then practically never comes.
@@ -417,3 +417,26 @@ def test_what_an_earlier_stage_found_is_cut_where_the_label_is(store: PreparedSt
         np.testing.assert_array_equal(batch.image[:, 2], batch.label == 2)
     travelled = pickle.loads(pickle.dumps(sampler))
     assert same(travelled.batch(3), sampler.batch(3))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.integers(-9, 9)] * 3), st.tuples(*[st.integers(1, 9)] * 3))
+def test_what_lies_outside_is_the_mirror_image(start: tuple[int, int, int], size: tuple[int, int, int]) -> None:
+    array = np.random.default_rng(0).integers(0, 9, (2, 4, 3, 5))
+    wide = np.pad(array, [(0, 0), *[(20, 20)] * 3], mode="reflect")
+    place = tuple(slice(20 + first, 20 + first + extent) for first, extent in zip(start, size, strict=True))
+    assert np.array_equal(cut_mirrored(array, start, size), wide[(slice(None), *place)])
+
+
+def test_windows_of_valid_convolutions_are_drawn_for_what_is_told(store: PreparedStore) -> None:
+    cases = CaseCache(store, ("a", "b", "c"), LARGE)
+    plain = PatchSampler(cases, Augmentation.of(NONE, (8, 8, 8)), 2, 0.5, seed=3)
+    valid = PatchSampler(cases, Augmentation.of(NONE, (14, 16, 12)), 2, 0.5, seed=3, halo=(3, 4, 2))
+    for step in range(4):
+        told, seen = plain.batch(step), valid.batch(step)
+        assert seen.image.shape[2:] == (14, 16, 12)
+        inside = (..., slice(3, -3), slice(4, -4), slice(2, -2))
+        # As without a halo, but for what lies outside the image.
+        within = told.image != 0
+        assert np.array_equal(seen.image[inside][within], told.image[within])
+        assert within.mean() > 0.5

@@ -12,6 +12,8 @@ from autounet.errors import RequestError
 from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.networks.base import SegmentationNetwork
+from autounet.networks.choice import NetworkChoice
+from autounet.planners.network import network_of_strides
 from autounet.training.ports import Port, Ports, Role, roles
 from autounet.training.transfer import Source, Weights, transfer
 from autounet.training.transfer_report import TransferredTensor, TransferReport
@@ -275,25 +277,34 @@ def build(name: str, dims: int) -> Callable[[int, int], SegmentationNetwork]:
     return lambda inputs, outputs: NETWORKS.find(name)(plan, inputs, outputs)
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize(
+    ("name", "dims"), [(name, dims) for name in sorted(NETWORKS) for dims in NETWORKS[name].design.dims]
+)
 def test_every_network_keeps_its_function_when_channels_and_classes_change_places(name: str, dims: int) -> None:
-    network = build(name, dims)
+    strides = ((1,) * dims, (2,) * dims, (2,) * dims)
+    plan = network_of_strides(NetworkChoice.of(name), strides, base_features=4, max_features=8)
+
+    def network(inputs: int, outputs: int) -> SegmentationNetwork:
+        return NETWORKS[name](plan, inputs, outputs).eval()
+
     given, wanted = ports_of("abc", "xy"), ports_of("bca", "yx")
     torch.manual_seed(0)
     source, target = network(3, 3).double(), network(3, 3).double()
     for parameter in source.parameters():
         nn.init.normal_(parameter, 0, 0.3)  # no bias or norm at the value that all begin with
-    weights, report = transfer(
-        target.state_dict(), roles(network, wanted), wanted, Source("source", source.state_dict(), given)
-    )
+    role_of = roles(network, wanted)
+    weights, report = transfer(target.state_dict(), role_of, wanted, Source("source", source.state_dict(), given))
     target.load_state_dict(dict(weights))
+    mixing = [key for key, role in role_of.items() if role is Role.OTHER]
+    assert names(report.new) == mixing
+    if mixing:  # layers between classes and classes begin anew
+        assert len(mixing) < 0.1 * len(role_of)
+        return
     source.deep_supervision = target.deep_supervision = True
-    image = torch.randn(1, 3, *(8,) * dims, dtype=torch.float64)
+    image = torch.randn(1, 3, *plan.smallest_size, dtype=torch.float64)
     for found, expected in zip(target(image[:, [1, 2, 0]]), source(image), strict=True):
         assert torch.allclose(found, expected[:, [0, 2, 1]], atol=1e-9)
-    assert not report.new
-    heads = [name for name in source.state_dict() if "head" in name]
+    heads = [key for key in source.state_dict() if "head" in key]
     assert [entry for entry in names(report.adapted) if "head" in entry] == heads
     assert len(report.adapted) == len(heads) + 1  # and the one stem
 

@@ -147,3 +147,12 @@ def test_generalized_dice_leaves_out_what_was_not_annotated() -> None:
     alone = generalized_dice_loss(p[:1, [0, 2]], g[:1, [0, 2]], pool_batch=False)
     for pool_batch in (False, True):
         torch.testing.assert_close(generalized_dice_loss(p, g, None, known, pool_batch=pool_batch), alone)
+
+
+def test_squared_dice_is_that_of_v_net() -> None:
+    p = torch.tensor([[[0.8, 0.3, 0.6, 0.1]]], requires_grad=True)
+    g = torch.tensor([[[1.0, 0, 1, 0]]])
+    loss = soft_dice_loss(p, g, pool_batch=False, smooth=0.0, squared=True)
+    assert float(1 - loss.detach()) == pytest.approx(0.9032258)
+    (gradient,) = torch.autograd.grad(1 - loss, p)
+    assert gradient.flatten().tolist() == pytest.approx([0.1789802, -0.1748179, 0.2955255, -0.0582727], abs=1e-6)

@@ -1,0 +1,37 @@
+"""Plans for a network that is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from autounet.errors import RequestError
+from autounet.launch.network_plans import asked_network
+from autounet.planners import planner_option
+
+
+@pytest.mark.parametrize(
+    ("planner", "typed", "asked"),
+    [
+        ("default", None, None),
+        ("default", "plain", None),
+        ("default", "resenc", "resenc"),
+        ("default", " vnet , variant=released ", "vnet,variant=released"),
+        ("default", "plain,norm=batch", "plain,norm=batch"),
+        ("nnunet_resenc_l", "resenc", None),
+        ("nnunet-imported", "plain", "plain"),
+    ],
+)
+def test_a_planners_own_network_is_its_usual_plan(planner: str, typed: str | None, asked: str | None) -> None:
+    assert asked_network(planner, typed) == asked
+
+
+def test_an_unknown_network_is_refused() -> None:
+    with pytest.raises(RequestError, match="Did you mean 'vnet'"):
+        asked_network("default", "vnets")
+
+
+def test_the_options_that_a_command_needs_for_a_plan() -> None:
+    assert planner_option("default") == ""
+    assert planner_option("nnunet") == " --planner nnunet"
+    assert planner_option("default", "vnet") == " --network vnet"
+    assert planner_option("mine", "vnet") == " --planner mine --network vnet"
