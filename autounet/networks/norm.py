@@ -43,7 +43,7 @@ class InstanceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise every channel of every sample over its spatial axes."""
         if x.device.type == "cpu" and _is_channels_last(x):
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled() and not torch.onnx.is_in_onnx_export():
                 normalized: Tensor = _SampleWise.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
                 return normalized
             return F.group_norm(x, self.num_channels, self.weight, self.bias, self.eps)

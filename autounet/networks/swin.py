@@ -264,19 +264,19 @@ class PatchMerging(nn.Module):
         counts = [length // step for length, step in zip(spatial, self.stride, strict=True)]
         folded = x.reshape(batch, *(part for pair in zip(counts, self.stride, strict=True) for part in pair), channels)
         dims = len(counts)
-        gathered = folded.permute(0, *range(1, 2 * dims, 2), *range(2 * dims, 1, -2), -1)
+        gathered = folded.permute(0, *range(1, 2 * dims, 2), *range(2 * dims, 1, -2), 2 * dims + 1)
         merged: Tensor = self.project(self.norm(gathered.reshape(batch, *counts, -1)))
         return merged
 
 
 def to_tokens(x: Tensor) -> Tensor:
     """`(B, C, *spatial)` to `(B, *spatial, C)`."""
-    return x.movedim(1, -1)
+    return x.movedim(1, x.ndim - 1)
 
 
 def to_map(x: Tensor) -> Tensor:
     """`(B, *spatial, C)` to `(B, C, *spatial)`."""
-    return x.movedim(-1, 1)
+    return x.movedim(x.ndim - 1, 1)
 
 
 def initialize_tokens(module: nn.Module) -> None:

@@ -155,5 +155,5 @@ class PatchExpanding(nn.Module):
         parts = self.project(x).reshape(batch, *counts, *self.stride, -1)
         paired = (axis for pair in zip(range(1, dims + 1), range(dims + 1, 2 * dims + 1), strict=True) for axis in pair)
         spatial = [length * step for length, step in zip(counts, self.stride, strict=True)]
-        expanded: Tensor = self.norm(parts.permute(0, *paired, -1).reshape(batch, *spatial, -1))
+        expanded: Tensor = self.norm(parts.permute(0, *paired, 2 * dims + 1).reshape(batch, *spatial, -1))
         return expanded

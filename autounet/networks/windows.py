@@ -98,7 +98,9 @@ def partition(x: Tensor, edges: Sequence[int]) -> Tensor:
     counts = [length // edge for length, edge in zip(spatial, edges, strict=True)]
     folded = x.reshape(batch, *(part for pair in zip(counts, edges, strict=True) for part in pair), channels)
     inner, outer = range(2, 2 * len(edges) + 1, 2), range(1, 2 * len(edges), 2)
-    return folded.permute(0, *outer, *inner, -1).reshape(batch, math.prod(counts), math.prod(edges), channels)
+    return folded.permute(0, *outer, *inner, 2 * len(edges) + 1).reshape(
+        batch, math.prod(counts), math.prod(edges), channels
+    )
 
 
 def unpartition(windows: Tensor, edges: Sequence[int], spatial: Sequence[int]) -> Tensor:
@@ -107,7 +109,7 @@ def unpartition(windows: Tensor, edges: Sequence[int], spatial: Sequence[int]) -
     counts = [length // edge for length, edge in zip(spatial, edges, strict=True)]
     unfolded = windows.reshape(-1, *counts, *edges, channels)
     paired = (axis for pair in zip(range(1, dims + 1), range(dims + 1, 2 * dims + 1), strict=True) for axis in pair)
-    return unfolded.permute(0, *paired, -1).reshape(-1, *spatial, channels)
+    return unfolded.permute(0, *paired, 2 * dims + 1).reshape(-1, *spatial, channels)
 
 
 def relative_places(edges: Sequence[int], table_edges: Sequence[int], device: torch.device) -> Tensor:
