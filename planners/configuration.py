@@ -101,6 +101,7 @@ def plan_configuration(
         "batch_size": fit.batch_reason,
     }
     reasons |= {entry.name: entry.reason for entry in planned_options(topology, constants)}
+    reasons |= {name: "requested by the user" for name, _ in constants.options}
     values, alternatives = decided_values(configuration), {"patch_size": fit.patch_alternatives}
     return configuration, tuple(
         Decision(name=f"{name}.{key}", value=values[key], reason=reason, alternatives=alternatives.get(key, ()))

@@ -217,10 +217,8 @@ def _require_some(
 
 def _command(plan: Plan, configuration: Configuration, fold: str) -> str:
     """What trains a fold of a model."""
-    planned = plan.configurations.get(configuration.name, configuration).network.name
-    network = "" if configuration.network.name == planned else f" --network {configuration.network.name}"
     number = int(plan.dataset_name[7:10])
-    return f"autounet train {number} {configuration.name} {fold}{planner_option(plan.planner)}{network}"
+    return f"autounet train {number} {configuration.name} {fold}{planner_option(plan.planner, plan.network)}"
 
 
 def _numbers(records: Mapping[int, ModelRecord]) -> str:

@@ -59,7 +59,7 @@ class HeldOut:
 
 def training_command(record: ModelRecord, fold: str) -> str:
     """What trains a fold of a model."""
-    number, option = int(record.plan.dataset_name[7:10]), planner_option(record.plan.planner)
+    number, option = int(record.plan.dataset_name[7:10]), planner_option(record.plan.planner, record.plan.network)
     return f"autounet train {number} {record.configuration.name} {fold}{option}"
 
 

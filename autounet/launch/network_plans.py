@@ -25,7 +25,7 @@ def asked_network(planner: str, network: str | None) -> str | None:
         network: As it was typed.
 
     Raises:
-        RequestError: There is no such network or option, or the planner plans for one network only.
+        RequestError: There is no such network or option.
     """
     from autounet.networks.choice import NetworkChoice
 

@@ -203,7 +203,7 @@ def _coarser_request(plan: Plan, configuration: Configuration, *, half_precision
         patch_size=permuted(configuration.patch_size, plan.transpose_backward),
         batch_size=configuration.batch_size,
         features=configuration.network.features[0],
-        network=configuration.network.name,
+        network=plan.network or configuration.network.name,
         configurations=(FULL,),
     )
 

@@ -133,7 +133,11 @@ def test_only_configurations_that_a_network_is_made_for_are_planned(
 
 def test_kernels_depths_and_options_are_what_is_asked_for(evidence: Fingerprint) -> None:
     request = PlanRequest(network="vnet,variant=released,norm=batch")
-    network = planner(evidence, description(2), request).configurations["3d_fullres"].network
+    plan = planner(evidence, description(2), request)
+    network = plan.configurations["3d_fullres"].network
+    assert [(entry.value, entry.reason) for entry in plan.decisions if entry.name == "3d_fullres.norm"] == [
+        ("batch", "requested by the user")
+    ]
     assert network.kernel_sizes == ((5, 5, 5),) * network.num_stages
     assert network.num_convs_encoder == (1, 1, 2, 3)[: network.num_stages]
     assert network.options == (("norm", "batch"), ("variant", "released"))
