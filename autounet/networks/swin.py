@@ -222,7 +222,8 @@ class SwinBlock(nn.Module):
         windows = Windows.of(x.shape[1:-1], self.edges, shifted=self.shifted)
         attended = self.attention(windows.cut(self.norm(x)), windows.edges, windows.mask(x.device))
         x = x + self.drop(windows.join(attended))
-        return x + self.drop(self.mlp(x))
+        result: Tensor = x + self.drop(self.mlp(x))
+        return result
 
 
 def swin_blocks(num_features: int, num_heads: int, edges: Sequence[int], drop_paths: Sequence[float]) -> nn.Sequential:

@@ -13,7 +13,8 @@ each token to 2x2; a linear layer brings a skip and what comes from below back t
                                            768 [768 x 2] norm
 
 A skip leaves a stage at its input, before the blocks, as in the authors' code: the topmost is the embedding of patches
-itself. Deviation: the authors begin with ImageNet's weights in encoder and decoder; here it begins from scratch.
+itself. Deviation: the authors begin with ImageNet's weights in encoder and decoder, for which their recipe is made (SGD,
+learning rate 0.05); here it begins from scratch, and the recipe is the trainer's.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from autounet.network_plan import NetworkPlan
 from autounet.networks.blocks import CONVOLUTIONS
-from autounet.networks.description import Design, NetworkOptions, Paper, RecipeHints
+from autounet.networks.description import Design, NetworkOptions, Paper
 from autounet.networks.swin import (
     PatchMerging,
     SwinNetwork,
@@ -75,7 +76,6 @@ class SwinUNet(SwinNetwork):
         reference_stages=5,
         reference_patch=((224, 224), (96, 96, 96)),
     )
-    recipe = RecipeHints(loss="dice_ce")
     Options: ClassVar[type[SwinUNetOptions]] = SwinUNetOptions
 
     @classmethod

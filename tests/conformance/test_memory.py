@@ -7,6 +7,7 @@ they do in training; what scratch a convolution of large weights takes on a CPU 
 from __future__ import annotations
 
 import functools
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,7 +210,7 @@ def of_convolution_backward(gradient: Any, x: Any, weight: Any, *rest: Any, out_
     """PyTorch's own count, but for grouped convolutions, whose weights' gradient it counts as if all channels met."""
     transposed, groups, wanted = rest[4], rest[6], rest[7]
     if groups == 1:
-        return int(conv_backward_flop.__wrapped__(gradient, x, weight, *rest, out_shape=out_shape))
+        return int(inspect.unwrap(conv_backward_flop)(gradient, x, weight, *rest, out_shape=out_shape))
     return int(conv_flop_count(x, weight, gradient, transposed=transposed) * sum(wanted[:2]))
 
 

@@ -49,7 +49,8 @@ def attention_written_out(attention: WindowAttention, x: Tensor, windows: Window
             difference = (i - j + edge - 1 for i, j, edge in zip(here, there, attention.edges, strict=True))
             bias[:, row, column] = table[tuple(difference)]
     mixed = torch.einsum("hij,jhc->ihc", torch.softmax(scores + bias, -1), value)
-    return attention.output(mixed.flatten(1)).view_as(x)
+    result: Tensor = attention.output(mixed.flatten(1)).view_as(x)
+    return result
 
 
 @pytest.mark.parametrize("shifted", [False, True])
