@@ -270,6 +270,11 @@ class PatchMerging(nn.Module):
         return merged
 
 
+def in_full(x: Tensor) -> Tensor:
+    """At least in float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def to_tokens(x: Tensor) -> Tensor:
     """`(B, C, *spatial)` to `(B, *spatial, C)`."""
     return x.movedim(1, x.ndim - 1)

@@ -13,8 +13,8 @@ each token to 2x2; a linear layer brings a skip and what comes from below back t
                                            768 [768 x 2] norm
 
 A skip leaves a stage at its input, before the blocks, as in the authors' code: the topmost is the embedding of patches
-itself. Deviation: the authors begin with ImageNet's weights in encoder and decoder, for which their recipe is made (SGD,
-learning rate 0.05); here it begins from scratch, and the recipe is the trainer's.
+itself. Deviation: the authors begin with ImageNet's weights in encoder and decoder, for which their recipe is made
+(SGD, learning rate 0.05); here it begins from scratch, and the recipe is the trainer's.
 """
 
 from __future__ import annotations

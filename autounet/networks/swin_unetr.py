@@ -39,6 +39,7 @@ from autounet.networks.swin import (
     PatchMerging,
     SwinNetwork,
     SwinOptions,
+    in_full,
     initialize_tokens,
     rising_drop_paths,
     swin_blocks,
@@ -137,6 +138,6 @@ class SwinUNETR(SwinNetwork):
             return inputs
         tokens = to_tokens(self.embed(x))
         for stage in (*self.transformer, nn.Identity()):
-            inputs.append(to_map(F.layer_norm(tokens.float(), tokens.shape[-1:])))
+            inputs.append(to_map(F.layer_norm(in_full(tokens), tokens.shape[-1:])))
             tokens = stage(tokens)
         return inputs
