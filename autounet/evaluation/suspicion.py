@@ -265,7 +265,7 @@ def _suspicion(case: JudgedCase, name: str, unusual: Unusual) -> Suspicion:
         score=unusual.total,
         unusual=unusual,
         kind=kind,
-        what=_in_words(kind, found),
+        what=_in_words(kind, found, case.geometry),
         place_mm=(right, front, head),
         disagreement=found,
     )
@@ -286,15 +286,20 @@ def _kind(found: Disagreement) -> Kind:
     return "too much" if found.in_label else "too little"
 
 
-def _in_words(kind: Kind, found: Disagreement) -> str:
+def _in_words(kind: Kind, found: Disagreement, geometry: Geometry) -> str:
     """A sentence of what the label is like, if the prediction is right."""
-    volume = f"{found.volume_mm3:.0f} mm³, {found.depth_mm:.1f} mm deep"
+    flat = geometry.num_spatial_dims == 2
+    # A file that tells no size counts a pixel as 1 mm, and one slice as 1 mm thick.
+    length, size = ("mm", "mm²" if flat else "mm³") if geometry.tells_spacing else ("pixels",) * 2
+    volume = (
+        f"{found.volume_mm3 / (geometry.spacing_mm[0] if flat else 1):.0f} {size}, {found.depth_mm:.1f} {length} deep"
+    )
     if kind == "other class":
         return f"{found.confused_share:.0%} of it is {found.confused_with} to the other"
     if kind == "moved":
         assert found.offset_mm is not None
         z, y, x = (f"{value:+.1f}" for value in found.offset_mm)
-        return f"label off by z {z} y {y} x {x} mm (else Dice {found.aligned_dice:.2f})"
+        return f"label off by z {z} y {y} x {x} {length} (else Dice {found.aligned_dice:.2f})"
     if kind == "not in the label":
         return f"label lacks all of it: {volume}"
     if kind == "only in the label":

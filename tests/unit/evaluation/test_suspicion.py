@@ -43,9 +43,9 @@ def predicted(label: Array, rng: np.random.Generator, unsure: float) -> Array:
     return found
 
 
-def judged(name: str, label: Array, prediction: Array) -> JudgedCase:
-    classes = measure_disagreement(label, prediction, LABELS, GEOMETRY.spacing_mm)
-    return JudgedCase(case=name, reference="l", prediction="p", fold="0", geometry=GEOMETRY, classes=classes)
+def judged(name: str, label: Array, prediction: Array, geometry: Geometry = GEOMETRY) -> JudgedCase:
+    classes = measure_disagreement(label, prediction, LABELS, geometry.spacing_mm)
+    return JudgedCase(case=name, reference="l", prediction="p", fold="0", geometry=geometry, classes=classes)
 
 
 def damaged(label: Array, kind: str) -> Array:
@@ -102,6 +102,23 @@ def test_the_place_is_in_voxels_and_in_world_coordinates(cases: list[JudgedCase]
     assert suspect.worst.class_name == "tumour"
     assert (8 <= z <= 12, 12 <= y <= 18, 23 <= x <= 31) == (True, True, True)
     assert suspect.worst.place_mm == (50 - x, 40 - y, 2 * z - 30)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "words"),
+    [
+        (Geometry.from_spacing((1, 1, 1), 2, tells_spacing=False), "48 pixels, 3.0 pixels deep"),
+        (Geometry.from_spacing((999, 0.5, 0.5), 2), "12 mm², 1.5 mm deep"),
+        (Geometry.from_spacing((2, 0.5, 0.5), 3), "24 mm³, 1.5 mm deep"),
+    ],
+)
+def test_what_is_missing_is_told_in_the_unit_of_the_image(geometry: Geometry, words: str) -> None:
+    prediction = np.zeros((1, 20, 20), dtype=np.uint8)
+    prediction[:, 2:18, 5:11] = 1
+    label = prediction.copy()
+    label[:, 2:10] = 0
+    (first, *_) = rank_cases([judged(str(number), label, prediction, geometry) for number in range(3)])
+    assert first.classes[0].what == f"label lacks: {words}"
 
 
 def test_a_hard_class_does_not_crowd_out_an_easy_one() -> None:
