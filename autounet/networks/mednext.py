@@ -62,7 +62,7 @@ class Size:
         return self.ratios[min(stage, len(self.ratios) - 1)]
 
 
-# Table 1 of the paper.
+# The paper's.
 SIZES: dict[SizeName, Size] = {
     "S": Size((2,), (2,)),
     "B": Size((2,), (2, 3, 4)),
@@ -83,7 +83,7 @@ class MedNeXtOptions(NetworkOptions):
     """
 
     size: SizeName = "S"
-    kernel: int = Field(3, ge=1)
+    kernel: int = Field(3, ge=3)
     heads: Literal["all", "last"] = "all"
     norm: NormName = "instance"
     activation: ActivationName = "gelu"
