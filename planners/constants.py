@@ -116,6 +116,11 @@ class PlannerConstants:
         """Channels of a stage, where nothing limits them."""
         return int(self.base_features * 2 ** (stage if self.stem_doubles else max(stage - 1, 0)))
 
+    @property
+    def half_width(self) -> int:
+        """Half of the channels at full resolution, or the multiple below that the network takes."""
+        return max(self.base_features // 2 // self.width_multiple, 1) * self.width_multiple
+
     def depths(self, num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Convolutions or blocks of each encoder and of each decoder stage."""
         return _repeated(self.depths_encoder, num_stages), _repeated(self.depths_decoder, num_stages - 1)

@@ -126,3 +126,9 @@ def test_a_stem_may_keep_the_width() -> None:
     assert bare_network(topology, SWIN).features == (96, 96, 192, 384, 768)
     doubling = replace(SWIN, stem_doubles=True)
     assert bare_network(topology, doubling).features == (96, 192, 384, 768, 1536)
+
+
+def test_half_the_width_is_one_that_the_network_takes() -> None:
+    assert SWIN.half_width == 32  # heads of 32 channels
+    assert constants_of(NetworkChoice.of("swin_unetr")).half_width == 16
+    assert constants_of(NetworkChoice.of("plain")).half_width == 16
