@@ -192,7 +192,7 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """A transformer's block with windows; arguments as for `WindowAttention`.
+    """A transformer's block with windows.
 
     Args:
         num_features: Of a token.
@@ -271,7 +271,7 @@ class PatchMerging(nn.Module):
 
 
 def in_full(x: Tensor) -> Tensor:
-    """At least in float32."""
+    """In float32, or finer where it is."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

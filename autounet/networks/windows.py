@@ -136,9 +136,9 @@ def fitting_edge(maps: Sequence[int], wanted: int) -> int:
     longest = max(maps)
 
     def padding(edge: int) -> float:
-        return sum(math.ceil(length / edge) * edge / length for length in maps if length > edge) + sum(
-            1 for length in maps if length <= edge
-        )
+        # A window is no longer than its map.
+        fitting = ((length, min(edge, length)) for length in maps)
+        return sum(math.ceil(length / own) * own / length for length, own in fitting)
 
     edges = range(min(_SHORTEST_EDGE, longest), min(_LONGEST_EDGE, longest) + 1)
     return min(edges, key=lambda edge: (round(padding(edge), 6), abs(edge - wanted), -edge))
