@@ -12,6 +12,11 @@ from autounet.records import nearest
 _DATASET_NAME = re.compile(r"Dataset(\d{3})_.+")
 
 
+def dataset_number(name: str) -> int:
+    """The number in a full name: 4 of `Dataset004_Hippocampus`."""
+    return int(name[7:10])
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The three storage folders of a user.
@@ -40,7 +45,7 @@ class Workspace:
         """
         names = self.dataset_names()
         if request.isdecimal():
-            matches = [name for name in names if int(name[7:10]) == int(request)]
+            matches = [name for name in names if dataset_number(name) == int(request)]
         else:
             matches = [name for name in names if name == request]
         if len(matches) == 1:

@@ -10,6 +10,7 @@ from autounet.fingerprint import Fingerprint
 from autounet.planners.request import PlanRequest
 from autounet.plans import Plan
 from autounet.registry import Registry
+from autounet.workspace import dataset_number
 
 
 class Planner(Protocol):
@@ -49,6 +50,12 @@ def planner_option(planner: str, network: str | None = None) -> str:
     """The options that a command needs for a planner's plan, and for its plan for a network that was asked for."""
     of_planner = "" if planner == DEFAULT_PLANNER else f" --planner {planner}"
     return of_planner if network is None else f"{of_planner} --network {network}"
+
+
+def training_command(plan: Plan, configuration: str, fold: int | str) -> str:
+    """What trains a fold of a plan's configuration."""
+    options = planner_option(plan.planner, plan.network)
+    return f"autounet train {dataset_number(plan.dataset_name)} {configuration} {fold}{options}"
 
 
 PLANNERS: Registry[Planner] = Registry(

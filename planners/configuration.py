@@ -188,8 +188,9 @@ def _explain_median_shape(grid: Grid, first: int) -> str:
 def _explain_features(constants: PlannerConstants, num_spatial_dims: int, request: PlanRequest) -> str:
     limit = constants.of(num_spatial_dims).max_features
     asked = " (requested by the user)" if request.features else ""
+    alike = "" if constants.stem_doubles else " and in stage 2"
     return (
-        f"{constants.base_features} at full resolution{asked}, doubled from stage to stage, at most {limit} in "
+        f"{constants.base_features} at full resolution{asked}{alike}, doubled from stage to stage, at most {limit} in "
         f"{num_spatial_dims}D"
     )
 

@@ -46,6 +46,7 @@ class PlannerConstants:
         kernel_edge: Of convolutions, along axes that are not flat.
         padding: Whether convolutions keep the size.
         stem_stride: How much coarser the second stage is.
+        stem_doubles: Whether the second stage has twice the channels of the first too.
         width_multiple: Channels are a multiple of it.
         batch_size: Patches a step, where the network's paper tells; `None` for as many as fit.
         options: What the user wants otherwise than the network's own.
@@ -80,6 +81,7 @@ class PlannerConstants:
     kernel_edge: int = 3
     padding: Padding = "same"
     stem_stride: int = 2
+    stem_doubles: bool = True
     width_multiple: int = 1
     batch_size: int | None = None
     options: tuple[tuple[str, OptionValue], ...] = ()
@@ -109,6 +111,15 @@ class PlannerConstants:
     def of(self, num_spatial_dims: int) -> DimensionConstants:
         """The constants for networks of that many spatial axes."""
         return self.two_d if num_spatial_dims == 2 else self.three_d
+
+    def features(self, stage: int) -> int:
+        """Channels of a stage, where nothing limits them."""
+        return int(self.base_features * 2 ** (stage if self.stem_doubles else max(stage - 1, 0)))
+
+    @property
+    def half_width(self) -> int:
+        """Half of the channels at full resolution, or the multiple below that the network takes."""
+        return max(self.base_features // 2 // self.width_multiple, 1) * self.width_multiple
 
     def depths(self, num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Convolutions or blocks of each encoder and of each decoder stage."""

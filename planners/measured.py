@@ -223,7 +223,7 @@ class MeasuredBudget:
         size, needs = by_axis(least.topology.patch_size), _gib(least.needed_bytes(smallest))
         need = (
             f"the {kind} patch, {size} at batch size {smallest}, needs {needs} GiB. Plan for that with --memory-gib "
-            f"{needs}, or for a narrower network with --features {max(1, search.constants.base_features // 2)}."
+            f"{needs}, or for a narrower network with --features {search.constants.half_width}."
         )
         return TooLittleMemoryError(self.memory_gib, search.constants.network, need, float(needs))
 

@@ -22,7 +22,8 @@ def constants_of(choice: NetworkChoice) -> PlannerConstants:
         RequestError: There is no such network.
     """
     network = NETWORKS.find(choice.name)
-    design, options = network.design, network.Options.named(choice.name, dict(choice.options))
+    options = network.Options.named(choice.name, dict(choice.options))
+    design = network.design_for(options)
     encoder, decoder = network.default_depths(_MOST_STAGES, options)
     max_2d, max_3d = design.max_features
     return replace(
@@ -37,6 +38,7 @@ def constants_of(choice: NetworkChoice) -> PlannerConstants:
         kernel_edge=design.kernel_edge,
         padding=design.padding,
         stem_stride=design.stem_stride,
+        stem_doubles=design.stem_doubles,
         batch_size=design.batch_size,
         min_batch_size=design.min_batch_size,
         options=choice.options,
@@ -78,22 +80,27 @@ def network_of_strides(
         flat_stages: Stages, the finest, whose kernels are flat along the first axis.
     """
     constants = constants_of(choice)
-    dims = len(strides[0])
     if base_features is not None:
         constants = replace(constants, base_features=base_features)
     if max_features is not None:
-        limit = replace(constants.of(dims), max_features=max_features)
+        limit = replace(constants.of(len(strides[0])), max_features=max_features)
         constants = replace(constants, two_d=limit, three_d=limit)
-    stem = tuple(constants.stem_stride if step > 1 else 1 for step in strides[1]) if len(strides) > 1 else ()
-    kernel = (constants.kernel_edge,) * dims
-    kernels = tuple((1, *kernel[1:]) if stage < flat_stages else kernel for stage in range(len(strides)))
-    topology = Topology((1,) * dims, (strides[0], stem, *strides[2:])[: len(strides)], kernels)
+    topology = _topology_of(strides, constants, flat_stages)
     patch_size = bare_network(topology, constants).smallest_size
     return network_plan(replace(topology, patch_size=patch_size), constants)
 
 
 def reference_network(choice: NetworkChoice, num_spatial_dims: int) -> NetworkPlan:
-    """The network as its paper has it."""
-    design = NETWORKS.find(choice.name).design
-    twos = ((2,) * num_spatial_dims,) * (design.reference_stages - 1)
-    return network_of_strides(choice, ((1,) * num_spatial_dims, *twos))
+    """The network as its paper has it, options included: none follow from a patch."""
+    constants = constants_of(choice)
+    twos = ((2,) * num_spatial_dims,) * (NETWORKS.find(choice.name).design.reference_stages - 1)
+    return bare_network(_topology_of(((1,) * num_spatial_dims, *twos), constants), constants)
+
+
+def _topology_of(strides: Stages, constants: PlannerConstants, flat_stages: int = 0) -> Topology:
+    """Strides with those of the stem, kernels for them, and no patch; arguments as for `network_of_strides`."""
+    dims = len(strides[0])
+    stem = tuple(constants.stem_stride if step > 1 else 1 for step in strides[1]) if len(strides) > 1 else ()
+    kernel = (constants.kernel_edge,) * dims
+    kernels = tuple((1, *kernel[1:]) if stage < flat_stages else kernel for stage in range(len(strides)))
+    return Topology((1,) * dims, (strides[0], stem, *strides[2:])[: len(strides)], kernels)

@@ -175,6 +175,21 @@ def _group_norm_backward(
     return _like(x) if for_x else None, scale, shift
 
 
+@_rule(aten.native_layer_norm.default)
+def _layer_norm(x: Tensor, normalized: Sequence[int], *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    statistics = (*x.shape[: x.ndim - len(normalized)], *(1 for _ in normalized))
+    return _like(x), _empty(statistics, x.dtype), _empty(statistics, x.dtype)
+
+
+@_rule(aten.native_layer_norm_backward.default)
+def _layer_norm_backward(
+    gradient: Tensor, x: Tensor, normalized: Sequence[int], *rest: Any
+) -> tuple[Tensor | None, ...]:
+    for_x, for_weight, for_bias = rest[-1]
+    scale, shift = (_empty(normalized, x.dtype) if wanted else None for wanted in (for_weight, for_bias))
+    return _like(x) if for_x else None, scale, shift
+
+
 @_rule(aten.avg_pool2d.default, aten.avg_pool3d.default)
 def _average_pool(
     x: Tensor,

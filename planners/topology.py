@@ -82,7 +82,7 @@ def find_topology(
     kernel = [1] * num_axes
     strides, kernels = [(1,) * num_axes], []
     while len(strides) != constants.max_stages:
-        step = constants.stem_stride if len(strides) == 1 else 2
+        step = _stem_stride(size, constants) if len(strides) == 1 else 2
         pooled = _axes_to_pool(spacing, remaining, constants, step)
         if not pooled:
             break
@@ -119,7 +119,7 @@ def bare_network(topology: Topology, constants: PlannerConstants) -> NetworkPlan
     encoder, decoder = constants.depths(topology.num_stages)
     return NetworkPlan(
         name=constants.network,
-        features=tuple(min(limit, constants.base_features * 2**stage) for stage in range(topology.num_stages)),
+        features=tuple(min(limit, constants.features(stage)) for stage in range(topology.num_stages)),
         kernel_sizes=topology.kernel_sizes,
         strides=topology.strides,
         num_convs_encoder=encoder,
@@ -127,6 +127,14 @@ def bare_network(topology: Topology, constants: PlannerConstants) -> NetworkPlan
         padding=constants.padding,
         options=constants.options,
     )
+
+
+def _stem_stride(size: Sequence[float], constants: PlannerConstants) -> int:
+    """The network's own, or less where that would leave too few voxels to be halved twice more."""
+    step = constants.stem_stride
+    while step > 2 and max(size) < step * 4 * constants.min_bottleneck_edge:
+        step //= 2
+    return step
 
 
 def _axes_to_pool(
@@ -159,22 +167,30 @@ def explain_strides(
     needed = f"an axis needs {2 * edge} voxels to be halved, {3 * edge} to be halved alone"
     if topology.num_stages == 1:
         return f"{needed}; the patch of {by_axis(topology.patch_size)} voxels is not pooled at all"
-    at_once = [axis for axis, stride in enumerate(topology.strides[1]) if stride == 2]
+    at_once = [axis for axis, stride in enumerate(topology.strides[1]) if stride > 1]
     finest = min(at_once, key=lambda axis: spacing_mm[axis])
     parts = [_explain_start(topology, spacing_mm, axes, at_once, constants)]
     for axis, name in enumerate(axes):
-        pooled = [stage for stage, stride in enumerate(topology.strides) if stride[axis] == 2]
+        pooled = [stage for stage, stride in enumerate(topology.strides) if stride[axis] > 1]
         if axis not in at_once:
             parts.append(_explain_late_start(pooled, axis, topology, spacing_mm, axes, finest, constants))
         if pooled and pooled[-1] < topology.num_stages - 1:
             left = topology.stage_shapes[-1][axis]
             parts.append(f"{name} stops at stage {pooled[-1] + 1} with {counted(left, 'voxel')}")
     if constants.stem_stride != 2:
-        parts.append(f"stage 2 is {constants.stem_stride} times coarser, the edge of the network's own patches")
+        parts.append(_explain_stem(max(topology.strides[1]), constants))
     end = f"pooling ends at {by_axis(topology.stage_shapes[-1])} voxels"
     is_deepest = topology.num_stages == constants.max_stages
     parts.append(f"{end}, with {constants.max_stages} stages at most" if is_deepest else f"{end}: {needed}")
     return "; ".join(parts)
+
+
+def _explain_stem(stride: int, constants: PlannerConstants) -> str:
+    """Why the second stage is so much coarser."""
+    sentence = f"stage 2 is {stride} times coarser, the edge of the network's own patches"
+    if stride == constants.stem_stride:
+        return sentence
+    return f"{sentence}, as those of {constants.stem_stride} voxels would leave too few to be halved twice more"
 
 
 def _explain_start(

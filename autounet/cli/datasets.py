@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autounet.cli.common import JobsOption, WorkspaceOption, chosen_workspace, console_reporter
+from autounet.workspace import dataset_number
 
 if TYPE_CHECKING:
     from autounet.console import ConsoleReporter
@@ -138,7 +139,7 @@ def merge(
         return
     write_merge(merged, copy=copy, jobs=jobs or available_cpus(), reporter=reporter)
     reporter.say(f"Dataset: {merged.folder}")
-    reporter.say(f"Next: autounet plan_and_preprocess -d {int(merged.folder.name[7:10])}")
+    reporter.say(f"Next: autounet plan_and_preprocess -d {dataset_number(merged.folder.name)}")
 
 
 def _finish(
@@ -161,4 +162,4 @@ def _finish(
         return
     write_draft(draft, copy=copy, jobs=jobs, reporter=reporter)
     reporter.say(f"Dataset: {draft.folder}")
-    reporter.say(f"Next: autounet plan_and_preprocess -d {int(draft.folder.name[7:10])}")
+    reporter.say(f"Next: autounet plan_and_preprocess -d {dataset_number(draft.folder.name)}")

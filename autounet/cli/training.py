@@ -16,6 +16,7 @@ from autounet.cli.common import DeviceOption, NetworkOption, PlannerOption, Work
 from autounet.cli.common import chosen_workspace as _workspace
 from autounet.cli.common import console_reporter as _reporter
 from autounet.errors import RequestError
+from autounet.workspace import dataset_number
 
 if TYPE_CHECKING:
     from autounet.console import ConsoleReporter
@@ -196,7 +197,7 @@ def _tell(trained: Trained, reporter: ConsoleReporter) -> None:
     if trained.cross_validation:
         reporter.console.print(cross_validation_table(trained.cross_validation))
         reporter.say(f"Every case and class: {trained.model / 'cross_validation_cases.csv'}")
-        number = int(trained.model.parent.name[7:10])
+        number = dataset_number(trained.model.parent.name)
         reporter.say(f"To choose among configurations, ensembles and thresholds: autounet find_best {number}")
     reporter.say("Next: autounet predict -i IMAGES -o MASKS")
 

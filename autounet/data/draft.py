@@ -22,7 +22,7 @@ from autounet.labels import LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
 from autounet.records import nearest, whole_folder
-from autounet.workspace import Workspace
+from autounet.workspace import Workspace, dataset_number
 
 _FULL_NAME = re.compile(r"Dataset(\d{3})_(.+)")
 _MAX_ID = 999
@@ -84,7 +84,7 @@ def dataset_folder(workspace: Workspace, name: str, number: int | None) -> Path:
     plain = re.sub(r"[^\w\-]+", "_", name).strip("_")
     if not plain:
         raise RequestError(f"--name '{name}' has no letter or digit. Write for example --name Liver.")
-    there = {int(known[7:10]): known for known in workspace.dataset_names()}
+    there = {dataset_number(known): known for known in workspace.dataset_names()}
     if number is None:
         number = next((free for free in range(1, _MAX_ID + 1) if free not in there), _MAX_ID + 1)
     if not 0 <= number <= _MAX_ID:

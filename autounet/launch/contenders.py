@@ -15,10 +15,10 @@ from autounet.inference.cascade import first_stage_of
 from autounet.inference.predictor import Predictor
 from autounet.labels import LabelSchema
 from autounet.models.folder import ModelRecord, build_network, finished_folds, fold_folder, trained_models
-from autounet.planners import planner_option
+from autounet.planners import training_command
 from autounet.plans import Configuration, Plan
 from autounet.training.precision import Precision
-from autounet.workspace import Workspace
+from autounet.workspace import Workspace, dataset_number
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def _common_cases(contenders: Sequence[Contender], notes: list[str]) -> tuple[st
         listing = "; ".join(f"{entry.name}: {_numbers(entry.records)}" for entry in contenders)
         raise RequestError(
             f"there is no case that all models have not seen, as they were trained on other folds ({listing}). Train "
-            f"the missing folds ({_command(first.plan, first.configuration, 'all-folds')}), or compare fewer "
-            "configurations with -c."
+            f"the missing folds ({training_command(first.plan, first.configuration.name, 'all-folds')}), or compare "
+            "fewer configurations with -c."
         )
     notes += [
         f"{contender.name} can tell of {len(contender.fold_of)} cases that it has not seen; compared are the "
@@ -142,7 +142,7 @@ def _usable(folder: Path, labels: LabelSchema, splits: Sequence[Split], notes: l
     usable: dict[int, ModelRecord] = {}
     for name, record in sorted(finished_folds(folder).items()):
         what = f"fold {name} of {folder.name}"
-        again = _command(record.plan, record.configuration, name)
+        again = training_command(record.plan, record.configuration.name, name)
         if record.fold == "all":
             notes.append(f"{what} has seen every case, so nothing tells how good it is; it is left out")
         elif not record.finished:
@@ -180,7 +180,7 @@ def _missing(folder: Path, records: Mapping[int, ModelRecord], wanted: Collectio
     fold = "all-folds" if len(missing) > 1 else str(missing[0])
     return [
         f"{folder.name}: {_numbers(records)} of {len(wanted)} folds compared, {', '.join(map(str, missing))} missing; "
-        f"train with: {_command(record.plan, record.configuration, fold)}"
+        f"train with: {training_command(record.plan, record.configuration.name, fold)}"
     ]
 
 
@@ -193,7 +193,7 @@ def _require_some(
     folds: Collection[int],
     notes: Sequence[str],
 ) -> None:
-    number = int(dataset[7:10])
+    number = dataset_number(dataset)
     if not found:
         there = {folder.name: finished_folds(folder) for folder in trained_models(workspace, dataset)}
         listing = "; ".join(f"{name} with {', '.join(records)}" for name, records in there.items()) or "none"
@@ -208,17 +208,12 @@ def _require_some(
     if len(trained) == 1 and num_folds > 1 and not folds:
         (only,) = trained
         record = next(iter(next(iter(found.values())).values()))
+        others = training_command(record.plan, record.configuration.name, "all-folds")
         raise RequestError(
             f"only fold {only} of {', '.join(folder.name for folder in found)} is trained, so that one split of the "
-            f"cases would decide. Train the others: {_command(record.plan, record.configuration, 'all-folds')}; or "
-            f"decide by this fold alone: autounet find_best {number} -f {only}"
+            f"cases would decide. Train the others: {others}; or decide by this fold alone: autounet find_best "
+            f"{number} -f {only}"
         )
-
-
-def _command(plan: Plan, configuration: Configuration, fold: str) -> str:
-    """What trains a fold of a model."""
-    number = int(plan.dataset_name[7:10])
-    return f"autounet train {number} {configuration.name} {fold}{planner_option(plan.planner, plan.network)}"
 
 
 def _numbers(records: Mapping[int, ModelRecord]) -> str:

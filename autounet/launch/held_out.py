@@ -20,7 +20,7 @@ from autounet.launch.out_of_fold import (
     require_same,
 )
 from autounet.models.folder import ModelRecord, trained_folds
-from autounet.planners import planner_option
+from autounet.planners import training_command
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
@@ -49,18 +49,12 @@ class HeldOut:
     @property
     def training_command(self) -> str:
         """What trains the folds that are missing."""
-        return training_command(self.record, "all-folds")
+        return training_command(self.record.plan, self.record.configuration.name, "all-folds")
 
     @property
     def masks(self) -> dict[str, Path]:
         """Case to its prediction, be it there or not."""
         return {name: self.found.mask(name, self.plan.file_ending) for name in self.found.fold_of}
-
-
-def training_command(record: ModelRecord, fold: str) -> str:
-    """What trains a fold of a model."""
-    number, option = int(record.plan.dataset_name[7:10]), planner_option(record.plan.planner, record.plan.network)
-    return f"autounet train {number} {record.configuration.name} {fold}{option}"
 
 
 def find_held_out(model: Path, splits: Sequence[Split], names: Sequence[str]) -> HeldOut:
@@ -82,10 +76,11 @@ def find_held_out(model: Path, splits: Sequence[Split], names: Sequence[str]) ->
         if unseen:
             fold_of[name] = min(unseen, key=lambda fold: name not in splits[fold].validation)
     if not fold_of:
+        any_record = next(iter(records.values()))
         raise RequestError(
             f"every trained fold of {model} ({', '.join(map(str, records))}) was trained on every case, so none can "
             f"tell of them what it would of a new one. Train others: "
-            f"{training_command(next(iter(records.values())), 'all-folds')}"
+            f"{training_command(any_record.plan, any_record.configuration.name, 'all-folds')}"
         )
     record = records[numbers[0]]
     for fold in sorted(set(fold_of.values())):

@@ -20,7 +20,7 @@ from autounet.inference.predictor import Predictor
 from autounet.launch.fold_run import FoldRun
 from autounet.launch.validation import predict_case
 from autounet.models.folder import FoldName, ModelRecord, fold_folder, model_folder, record_path, trained_models
-from autounet.planners import planner_option
+from autounet.planners import training_command
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.previous import PreviousStage
 from autounet.progress import Reporter
@@ -77,10 +77,7 @@ def find_out_of_fold(
         wanted = dict.fromkeys(names, fold)
     missing = _missing(model, wanted)
     assert configuration.previous_stage is not None
-    command = (
-        f"autounet train {int(plan.dataset_name[7:10])} {configuration.previous_stage} all-folds"
-        f"{planner_option(plan.planner, plan.network)}"
-    )
+    command = training_command(plan, configuration.previous_stage, "all-folds")
     if missing:
         raise RequestError(
             f"{configuration.name} is trained on what {configuration.previous_stage} makes of cases that it has not "
@@ -209,10 +206,7 @@ def require_same(model: Path, fold: FoldName, plan: Plan, splits: Sequence[Split
     """A fold must have been trained on the cases that the folds name now, and on the plan's labels."""
     folder = fold_folder(model, fold)
     record = ModelRecord.read(record_path(folder))
-    anew = (
-        f"Train it anew: autounet train {int(plan.dataset_name[7:10])} {record.configuration.name} {fold}"
-        f"{planner_option(plan.planner, plan.network)} --overwrite"
-    )
+    anew = f"Train it anew: {training_command(plan, record.configuration.name, fold)} --overwrite"
     if record.plan.labels != plan.labels or record.plan.channels != plan.channels:
         raise RequestError(f"{folder} was trained with other labels or channels than the plan's. {anew}")
     if isinstance(fold, int) and record.training_digest not in (None, splits[fold].training_digest):

@@ -11,6 +11,7 @@ from autounet.launch.plan_files import must_prepare
 from autounet.models.folder import FoldName, ModelRecord, record_path
 from autounet.planners import planner_option
 from autounet.plans import Configuration, Plan
+from autounet.workspace import dataset_number
 
 
 def require_prepared(raw: RawDataset, plan: Plan, configuration: Configuration, preprocessed: Path) -> None:
@@ -21,7 +22,7 @@ def require_prepared(raw: RawDataset, plan: Plan, configuration: Configuration, 
         raise RequestError(
             f"{len(stale)} of {len(raw.cases)} cases are not prepared for {configuration.name}, or their files or the "
             f"plan changed since (first: {stale[0]}). Prepare them with: "
-            f"autounet preprocess {int(plan.dataset_name[7:10])} -c {configuration.name}{options}"
+            f"autounet preprocess {dataset_number(plan.dataset_name)} -c {configuration.name}{options}"
         )
 
 

@@ -19,7 +19,7 @@ from autounet.evaluation.thresholds import ThresholdTrial
 from autounet.models.folder import finished_folds, fold_folder
 from autounet.models.integrity import CHECKSUMS, weights_digest
 from autounet.records import SCHEMA_VERSION, Record
-from autounet.workspace import Workspace
+from autounet.workspace import Workspace, dataset_number
 
 BEST_FILE, FINISH_FILE = "best.json", "finish.json"
 
@@ -114,7 +114,7 @@ def read_best(path: Path) -> Best:
                 what = "was trained anew" if fold.is_dir() else "is gone"
                 raise RequestError(
                     f"{fold} {what} since find_best chose it ({path}). Choose again with: "
-                    f"autounet find_best {int(best.dataset_name[7:10])}; or name a model with -c or --model."
+                    f"autounet find_best {dataset_number(best.dataset_name)}; or name a model with -c or --model."
                 )
     return best
 

@@ -55,6 +55,11 @@ class SegmentationNetwork(nn.Module):
         self.output_strides = ((1,) * plan.num_spatial_dims,)
 
     @classmethod
+    def design_for(cls, options: NetworkOptions) -> Design:
+        """What the network wants with these options: `design`, unless some of them change it."""
+        return cls.design
+
+    @classmethod
     def options_for(cls, plan: NetworkPlan, patch_size: Sequence[int]) -> tuple[PlannedOption, ...]:
         """Options that follow from the patch and that the plan does not set, each with its reason.
 

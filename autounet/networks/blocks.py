@@ -37,6 +37,7 @@ class Style:
         dropout: Share of whole channels dropped after every convolution.
         upsampling: How decoders come to a finer stage.
         padding: Whether convolutions keep the size.
+        affine: Norms have a scale and a shift that are trained.
     """
 
     num_spatial_dims: int
@@ -45,6 +46,7 @@ class Style:
     dropout: float = 0.0
     upsampling: UpsamplingName = "transposed"
     padding: Padding = "same"
+    affine: bool = True
 
     @classmethod
     def of(cls, plan: NetworkPlan, options: ConvOptions) -> Style:
@@ -93,7 +95,7 @@ class ConvNorm(nn.Module):
             # The norm takes any constant away: its gradient is zero, and summing that up takes 3 % of a step.
             self.conv.get_parameter("bias").requires_grad_(False)
         self.dropout = DROPOUT[dims](style.dropout) if style.dropout else nn.Identity()
-        self.norm = make_norm(style.norm, dims, out_channels)
+        self.norm = make_norm(style.norm, dims, out_channels, affine=style.affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in, *spatial)` to `(B, out, *spatial / stride)`, less what a valid convolution loses."""

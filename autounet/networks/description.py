@@ -46,6 +46,7 @@ class Design:
     Attributes:
         dims: Numbers of spatial axes that it is made for.
         base_features: Channels of the finest stage; they double from stage to stage.
+        stem_doubles: Whether the second stage has twice the channels of the first too.
         max_features: At most so many channels, in 2D and in 3D.
         width_multiple: Channels of every stage must be a multiple of it: groups or heads, say.
         max_stages: Resolutions at most; `None` for as many as the patch allows.
@@ -60,6 +61,7 @@ class Design:
 
     dims: tuple[int, ...] = (2, 3)
     base_features: int = 32
+    stem_doubles: bool = True
     max_features: tuple[int, int] = (512, 320)
     width_multiple: int = 1
     max_stages: int | None = None

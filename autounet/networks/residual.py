@@ -36,12 +36,19 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, style: Style, in_channels: int, out_channels: int, kernel: Sequence[int], stride: Sequence[int]
+        self,
+        style: Style,
+        in_channels: int,
+        out_channels: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         ones = (1,) * style.num_spatial_dims
-        self.first = ConvUnit(style, in_channels, out_channels, kernel, stride)
-        self.second = ConvNorm(style, out_channels, out_channels, kernel, ones)
+        self.first = ConvUnit(style, in_channels, out_channels, kernel, stride, bias=bias)
+        self.second = ConvNorm(style, out_channels, out_channels, kernel, ones, bias=bias)
         # Without entries it is the identity.
         self.skip = nn.Sequential()
         if tuple(stride) != ones:
@@ -49,7 +56,7 @@ class ResidualBlock(nn.Module):
         if in_channels != out_channels:
             self.skip.append(ConvNorm(style, in_channels, out_channels, ones, ones, bias=False))
         self.activation = make_activation(style.activation, out_channels)
-        if style.norm != "none":
+        if style.norm != "none" and style.affine:
             nn.init.zeros_(self.second.get_parameter("norm.weight"))
 
     def forward(self, x: Tensor) -> Tensor:

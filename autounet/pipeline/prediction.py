@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,7 @@ from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
     from autounet.evaluation.finish import Finish
-    from autounet.inference.cases import Lane
+    from autounet.inference.cases import Lane, OutputOptions
     from autounet.inference.failures import Failure
     from autounet.inference.predictor import WindowOptions
     from autounet.inference.probabilities import ProbabilityFormat
@@ -102,37 +103,25 @@ def predict(
 
     from autounet.data.dataset import find_cases
     from autounet.inference.attention import write_attention
-    from autounet.inference.cases import OutputOptions, is_finished, predict_cases
+    from autounet.inference.cases import is_finished, predict_cases
     from autounet.inference.failures import error_of
     from autounet.inference.predictor import WindowOptions
 
     options = WindowOptions(mirror=mirror, overlap=overlap, accumulate=getattr(torch, accumulate), skip=skip)
     best = None if configuration or model else _best(workspace, dataset)
     models = _chosen(workspace, best) if best else _models(workspace, dataset, configuration, model)
-    lanes = _lanes(models, folds, options, list(devices or [device]))
-    if prune is not None:
-        for member in (member for lane in lanes for member in lane):
-            member.prune(prune)
+    lanes = _lanes(models, folds, options, list(devices or [device]), prune)
     plan = lanes[0][0].plan
     cases = find_cases(images, plan.file_ending, len(plan.channels))
     _require_writable(output)
-    done = [
-        case.name for case in cases if not overwrite and is_finished(output, case.name, plan.file_ending, probabilities)
-    ]
+    there = {case.name: is_finished(output, case.name, plan.file_ending, probabilities) for case in cases}
+    done = tuple(name for name, finished in there.items() if finished and not overwrite)
     waiting = [case for case in cases if case.name not in set(done)]
-    for folder, member in zip(models, lanes[0], strict=True):
-        told = f", told by {_counted(len(member.first.networks), 'fold')} of its first stage" if member.first else ""
-        reporter.say(f"{folder[0]}: {_counted(len(member.networks), 'fold')}{told}")
+    _tell(models, lanes[0], reporter)
     reporter.say(f"{_counted(len(waiting), 'case')} to predict, {len(done)} already in {output}")
     _describe(output, plan)
-    outputs = OutputOptions(probabilities)
-    if max_ram_gib is not None:
-        outputs = replace(outputs, max_bytes=int(max_ram_gib * 2**30))
     finish = best.finish if best else _finish([path for path, _ in models], reporter)
-    if finish.summary:
-        reporter.say(f"{'' if postprocess else 'left out: '}{finish.summary} (as find_best decided)")
-    if postprocess:
-        outputs = replace(outputs, finish=finish)
+    outputs = _outputs(probabilities, max_ram_gib, finish, reporter, postprocess=postprocess)
     with watching(models, folds, output, reporter) as watch:
         if strict:
             require_alike(watch, waiting, images, reporter)
@@ -143,7 +132,33 @@ def predict(
     for member in lanes[0] if attention_maps else ():
         write_attention(member, cases, output, reporter)
     unlike = tuple(case.name for case in waiting if watch.found[case.name].unlike)
-    return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), tuple(done), unlike)
+    return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), done, unlike)
+
+
+def _tell(models: Sequence[tuple[Path, list[str] | None]], members: Lane, reporter: Reporter) -> None:
+    """Say which models predict, with how many folds."""
+    for (folder, _), member in zip(models, members, strict=True):
+        first = f", told by {_counted(len(member.first.networks), 'fold')} of its first stage" if member.first else ""
+        reporter.say(f"{folder}: {_counted(len(member.networks), 'fold')}{first}")
+
+
+def _outputs(
+    probabilities: ProbabilityFormat | None,
+    max_ram_gib: float | None,
+    finish: Finish,
+    reporter: Reporter,
+    *,
+    postprocess: bool,
+) -> OutputOptions:
+    """What becomes of the logits; what `find_best` decided is told."""
+    from autounet.inference.cases import OutputOptions
+
+    outputs = OutputOptions(probabilities)
+    if max_ram_gib is not None:
+        outputs = replace(outputs, max_bytes=int(max_ram_gib * 2**30))
+    if finish.summary:
+        reporter.say(f"{'' if postprocess else 'left out: '}{finish.summary} (as find_best decided)")
+    return replace(outputs, finish=finish) if postprocess else outputs
 
 
 def ensemble(
@@ -252,8 +267,9 @@ def _lanes(
     folds: Sequence[str] | None,
     options: WindowOptions,
     devices: Sequence[str],
+    prune: int | None,
 ) -> list[Lane]:
-    """All models on every device."""
+    """All models on every device, as far as they are pruned."""
     from autounet.allocator import keep_large_blocks
     from autounet.inference.predictor import Predictor, prediction_precision
     from autounet.training.device import choose_device
@@ -270,14 +286,22 @@ def _lanes(
         )
         for device in found
     ]
-    first = lanes[0][0].plan
-    for (path, _), member in zip(models, lanes[0], strict=True):
+    if prune is not None:
+        for member in chain(*lanes):
+            member.prune(prune)
+    _require_same_data(models, lanes[0])
+    return lanes
+
+
+def _require_same_data(models: Sequence[tuple[Path, list[str] | None]], members: Lane) -> None:
+    """Only models of the same channels, labels and files can be averaged."""
+    first = members[0].plan
+    for (path, _), member in zip(models, members, strict=True):
         for what in ("labels", "file_ending"):
             if getattr(member.plan, what) != getattr(first, what):
                 raise RequestError(f"{path} has another {what} than {models[0][0]}; they cannot be averaged")
         if [entry.name for entry in member.plan.channels] != [entry.name for entry in first.channels]:
             raise RequestError(f"{path} takes other channels than {models[0][0]}; they cannot be averaged")
-    return lanes
 
 
 def _require_writable(output: Path) -> None:

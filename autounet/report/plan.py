@@ -9,13 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autounet.planners import planner_option
+from autounet.planners import planner_option, training_command
 from autounet.planners.configuration import decided_values
 from autounet.planners.reasons import by_axis
 from autounet.planners.request import PlanRequest
 from autounet.planners.spacing import AXES
 from autounet.plans import Configuration, Decision, MemoryEstimate, Plan, TimePlan
 from autounet.progress import duration
+from autounet.workspace import dataset_number
 
 _GIB = 2**30
 
@@ -73,7 +74,7 @@ def what_next(plan: Plan, path: Path, waiting: dict[str, int]) -> Iterable[str]:
         path: Where it lies.
         waiting: Cases that are yet to be prepared, of the configurations in question.
     """
-    number = int(plan.dataset_name[7:10])
+    number = dataset_number(plan.dataset_name)
     option = planner_option(plan.planner, plan.network)
     yield f"Every value and its reason: autounet plan {number}{option} --explain, or {path}"
     for name, configuration in plan.configurations.items():
@@ -92,7 +93,7 @@ def what_next(plan: Plan, path: Path, waiting: dict[str, int]) -> Iterable[str]:
     chosen = _recommended(plan, trainable)
     time = plan.configurations[chosen].time
     limit = "10m" if time is None or time.max_seconds is None else f"{time.max_seconds:g}s"
-    yield f"Next: autounet train {number} {chosen} 0{option} --max-time {limit}"
+    yield f"Next: {training_command(plan, chosen, 0)} --max-time {limit}"
 
 
 def rounded_patches(plan: Plan, request: PlanRequest) -> Iterable[str]:

@@ -91,8 +91,8 @@ def transfer(
         new=_entries(outcomes, Fate.NEW),
         unused=tuple(name for name in source.weights if name not in fresh),
     )
-    if not any(len(entry.shape) > 2 and role_of[entry.name] is Role.BODY for entry in report.loaded):
-        kernels = [entry for entry in report.new if len(entry.shape) > 2]
+    if not any(len(entry.shape) > 1 and role_of[entry.name] is Role.BODY for entry in report.loaded):
+        kernels = [entry for entry in report.new if len(entry.shape) > 1]
         why = f" Say {kernels[0].name}: {kernels[0].reason}." if kernels else ""
         raise RequestError(
             f"{source.path} shares no kernel with this network, so there is nothing to start from.{why} Plan with the "

@@ -94,9 +94,8 @@ def main() -> None:
         autounet(workspace, "train", REAL[7:10], "2d", "0", *DRAWING, *length)
     maps, drawn = workspace / "maps", workspace / "drawn"
     copy_cases(source, maps, list(split.train), ending)
-    autounet(
-        workspace, "sample", REAL[7:10], "-i", str(maps / "labelsTr"), "-o", str(drawn), "--copies", str(given.copies)
-    )
+    places = ("-i", str(maps / "labelsTr"), "-o", str(drawn))
+    autounet(workspace, "sample", REAL[7:10], *places, "--copies", str(given.copies), "--steps", given.steps)
 
     made = sorted(path.name.removesuffix(label_ending(ending)) for path in (drawn / "labelsTr").iterdir())
     copy_cases(real, enlarged, [*split.train, *split.validation], ending)

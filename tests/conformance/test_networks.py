@@ -197,7 +197,9 @@ def test_it_is_built_on_the_meta_device_without_memory(name: str, kind: str) -> 
 
 
 # PyTorch's newer exporter does the same, but takes seconds for each network.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:Constant folding:UserWarning"
+)
 def test_it_computes_the_same_as_onnx(name: str, kind: str, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     network, image = build(name, kind).eval(), image_for(name, kind, batch_size=1)

@@ -10,7 +10,7 @@ from autounet.data.doctor.findings import write_findings
 from autounet.data.doctor.repair import Repaired, is_repairable, repair_into
 from autounet.errors import RequestError
 from autounet.progress import SILENT, Reporter
-from autounet.workspace import Workspace
+from autounet.workspace import Workspace, dataset_number
 
 _MAX_ID = 999
 
@@ -70,8 +70,8 @@ def free_name(workspace: Workspace, name: str) -> str:
     Raises:
         RequestError: All numbers are taken.
     """
-    taken = {int(other[7:10]) for other in workspace.dataset_names()}
-    own = int(name[7:10])
+    taken = {dataset_number(other) for other in workspace.dataset_names()}
+    own = dataset_number(name)
     for number in (*range(own + 1, _MAX_ID + 1), *range(1, own)):
         if number not in taken:
             return f"Dataset{number:03d}_{name[11:]}_fixed"

@@ -29,6 +29,23 @@ def test_instance_norm_is_pytorchs_forward_and_backward(shape: tuple[int, ...], 
         torch.testing.assert_close(getattr(ours, name).grad, parameter.grad, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_without_affine_parameters_it_is_pytorchs_too(last: bool) -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm(5, affine=False)
+    assert not list(norm.parameters())
+    assert not norm.state_dict()
+    x = torch.randn(2, 5, 4, 6).to(memory_format=torch.channels_last if last else torch.contiguous_format)
+    y = x.detach().clone().requires_grad_()
+    x.requires_grad_()
+    ours, theirs = norm(x), nn.functional.instance_norm(y)
+    torch.testing.assert_close(ours, theirs)
+    pull = torch.randn(2, 5, 4, 6)
+    (ours * pull).sum().backward()
+    (theirs * pull).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad, rtol=1e-4, atol=1e-5)
+
+
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 

@@ -27,6 +27,21 @@ PUBLISHED = [
     ("attention_unet", 3, 1, 2, 6_213_613),
     ("attention_unet,gates=2", 3, 1, 2, 6_472_784),
     ("attention_unet,gates=2", 3, 1, 4, 6_473_322),
+    ("swin_unet", 2, 3, 9, 27_168_900),
+    ("swin_unet", 2, 3, 1, 27_168_132),
+    ("swin_unet", 2, 3, 14, 27_169_380),
+    ("swin_unetr", 3, 1, 14, 62_187_296),
+    ("swin_unetr", 3, 4, 3, 62_191_941),
+    ("swin_unetr", 3, 1, 2, 62_186_708),
+    # The published numbers of MedNeXt count a parameter of one number that nothing uses.
+    ("mednext,heads=last", 3, 1, 3, 5_550_948 - 1),
+    ("mednext,size=B,heads=last", 3, 1, 3, 10_526_340 - 1),
+    ("mednext,size=M,heads=last", 3, 1, 3, 17_548_996 - 1),
+    ("mednext,size=L,heads=last", 3, 1, 3, 61_779_300 - 1),
+    ("mednext,heads=last,kernel=5", 3, 1, 3, 5_980_580 - 1),
+    ("mednext,size=B,heads=last,kernel=5", 3, 1, 3, 10_955_972 - 1),
+    ("mednext,size=M,heads=last,kernel=5", 3, 1, 3, 18_260_868 - 1),
+    ("mednext,size=L,heads=last,kernel=5", 3, 1, 3, 62_992_932 - 1),
 ]
 # Network, patch, logits.
 SIZES = [
@@ -37,6 +52,9 @@ SIZES = [
     ("vnet", (64, 128, 128), (64, 128, 128)),
     ("unetpp", (96, 96), (96, 96)),
     ("attention_unet", (96, 160, 160), (96, 160, 160)),
+    ("swin_unet", (224, 224), (224, 224)),
+    ("swin_unetr", (96, 96, 96), (96, 96, 96)),
+    ("mednext", (128, 128, 128), (128, 128, 128)),
 ]
 
 

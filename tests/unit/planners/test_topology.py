@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from autounet.planners.topology import explain_kernels, explain_strides, find_topology
+from autounet.networks.choice import NetworkChoice
+from autounet.planners.network import constants_of
+from autounet.planners.topology import bare_network, explain_kernels, explain_strides, find_topology
 
 ZYX = ("z", "y", "x")
 
@@ -90,3 +94,41 @@ def test_one_axis_may_be_halved_alone_at_first() -> None:
     topology = find_topology(spacing, (32, 32, 160))
     assert topology.strides[:4] == ((1, 1, 1), (1, 1, 2), (1, 1, 2), (2, 2, 2))
     assert "axis x is halved from stage 2 on; axis z is 5 times coarser" in explain_strides(topology, spacing, ZYX)
+
+
+SWIN = constants_of(NetworkChoice.of("swin_unet"))
+
+
+def test_patches_of_a_transformer_are_the_stride_of_the_second_stage() -> None:
+    topology = find_topology((1, 1), (512, 300), SWIN)
+    assert topology.strides == ((1, 1), (4, 4), (2, 2), (2, 2), (2, 2))
+    assert topology.patch_size == (512, 320)
+    sentence = explain_strides(topology, (1, 1), ("y", "x"), SWIN)
+    assert "stage 2 is 4 times coarser, the edge of the network's own patches;" in sentence
+
+
+def test_patches_of_a_transformer_are_smaller_on_small_images() -> None:
+    assert find_topology((1, 1), (64, 64), SWIN).strides == ((1, 1), (4, 4), (2, 2), (2, 2))
+    topology = find_topology((1, 1), (60, 60), SWIN)
+    assert topology.strides == ((1, 1), (2, 2), (2, 2), (2, 2), (2, 2))
+    sentence = explain_strides(topology, (1, 1), ("y", "x"), SWIN)
+    assert "stage 2 is 2 times coarser" in sentence
+    assert "those of 4 voxels would leave too few to be halved twice more" in sentence
+
+
+def test_patches_of_a_transformer_are_flat_along_a_coarse_axis() -> None:
+    topology = find_topology((5, 1, 1), (16, 256, 256), SWIN)
+    assert topology.strides == ((1, 1, 1), (1, 4, 4), (2, 2, 2), (2, 2, 2), (1, 2, 2))
+
+
+def test_a_stem_may_keep_the_width() -> None:
+    topology = find_topology((1, 1), (512, 512), SWIN)
+    assert bare_network(topology, SWIN).features == (96, 96, 192, 384, 768)
+    doubling = replace(SWIN, stem_doubles=True)
+    assert bare_network(topology, doubling).features == (96, 192, 384, 768, 1536)
+
+
+def test_half_the_width_is_one_that_the_network_takes() -> None:
+    assert SWIN.half_width == 32  # heads of 32 channels
+    assert constants_of(NetworkChoice.of("swin_unetr")).half_width == 16
+    assert constants_of(NetworkChoice.of("plain")).half_width == 16
