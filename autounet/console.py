@@ -251,6 +251,8 @@ def model_table(info: ModelInfo) -> Table:
 
 
 def _scores_of(record: ModelRecord) -> str:
+    if record.validation_loss is not None:
+        return f"draws images, validation loss {record.validation_loss:.4f}"
     if record.validation_dice is None:
         return "no validation score"
     classes = ", ".join(f"{name} {_number(dice)}" for name, dice in record.class_dice.items())

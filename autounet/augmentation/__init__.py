@@ -16,6 +16,7 @@ POLICIES: Registry["Policy"] = Registry(
         "light": "autounet.augmentation.policies:LIGHT",
         "unet2015": "autounet.augmentation.policies:UNET2015",
         "unet3d2016": "autounet.augmentation.policies:UNET3D2016",
+        "mirror": "autounet.augmentation.policies:MIRROR",
         "none": "autounet.augmentation.policies:NONE",
     },
 )

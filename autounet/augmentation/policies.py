@@ -129,4 +129,7 @@ UNET3D2016 = Policy(
     mirrors=False,
 )
 
+# For images to be learned as they are: nothing but mirrors.
+MIRROR = Policy(previous=PreviousChanges())
+
 NONE = Policy(mirrors=False, previous=PreviousChanges())

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 # Importing a module of verbs adds them, in this order.
 # isort: off
-from autounet.cli import planning, previewing, training, choosing, prediction  # noqa: F401
+from autounet.cli import planning, previewing, training, choosing, prediction, sampling  # noqa: F401
 from autounet.cli import evaluation, reviewing, models  # noqa: F401
 
 # isort: on

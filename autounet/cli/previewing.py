@@ -22,7 +22,7 @@ def preview(
     augmentation: Annotated[
         str | None,
         typer.Option(
-            help="nnunet, da5, light, unet2015, unet3d2016, none or module:NAME.",
+            help="nnunet, da5, light, unet2015, unet3d2016, mirror, none or module:NAME.",
             show_default="as train has it",
         ),
     ] = None,

@@ -47,7 +47,8 @@ Growth = Annotated[
 GrowthBatch = Annotated[float | None, _choice("--growth-batch", help="1 keeps a step's voxels while patches grow.")]
 ForegroundShare = Annotated[float | None, _choice("--foreground-share", help="Patches centred on foreground.")]
 AugmentationName = Annotated[
-    str | None, _choice("--augmentation", help="Random changes: nnunet, da5, light, unet2015, unet3d2016 or none.")
+    str | None,
+    _choice("--augmentation", help="Changes: nnunet, da5, light, unet2015, unet3d2016, mirror, none."),
 ]
 AugmentationBackend = Annotated[
     str | None, _choice("--augmentation-backend", help="What makes them: workers or device.", default="auto")
@@ -55,6 +56,14 @@ AugmentationBackend = Annotated[
 Laterality = Annotated[
     str | None,
     _choice("--laterality", help="Mirrors of left and right classes: swap labels, no_flip, ignore.", default="swap"),
+]
+Objective = Annotated[
+    str | None,
+    _choice(
+        "--objective",
+        help="segmentation, or diffusion,key=value,... (docs/how-to/draw-images.md).",
+        default="network's",
+    ),
 ]
 Loss = Annotated[
     str | None,

@@ -86,6 +86,7 @@ def train(
     augmentation: fields.AugmentationName = None,
     augmentation_backend: fields.AugmentationBackend = None,
     laterality: fields.Laterality = None,
+    objective: fields.Objective = None,
     loss: fields.Loss = None,
     deep_supervision: fields.DeepSupervision = None,
     precision: fields.Precision = None,
@@ -177,10 +178,18 @@ def _tell(trained: Trained, reporter: ConsoleReporter) -> None:
     """What came of a fold, and what to type next."""
     from autounet.console import cross_validation_table, scores_table
 
-    if trained.summary is None:
+    if not trained.is_finished:
         reporter.say(f"Model, usable as it is: {trained.fold}")
         reporter.say("Next: the same command with --resume goes on where the run was stopped")
         raise typer.Exit(INTERRUPTED)
+    if trained.drawing is not None:
+        drawing = trained.drawing
+        reporter.say(f"Validation, {drawing.num_cases} cases: loss {drawing.loss:.4f}, the {drawing.measure}")
+        reporter.say(f"Model: {trained.fold}")
+        reporter.say(f"The run in one picture: {trained.fold / 'progress.png'}")
+        reporter.say(f"Next: autounet sample {trained.model} -i LABELMAPS -o IMAGES")
+        return
+    assert trained.summary is not None
     reporter.console.print(scores_table(trained.summary, f"Validation, {trained.summary.num_cases} whole cases"))
     reporter.say(f"Model: {trained.fold}")
     reporter.say(f"Masks and scores: {trained.fold / 'validation'}")

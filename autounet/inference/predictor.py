@@ -115,6 +115,11 @@ class Predictor:
                 f"{model} has no finished fold {', '.join(missing) or 'at all'}; "
                 f"finished: {', '.join(records) or 'none'}"
             )
+        drawing = [fold for fold in chosen if records[fold].diffusion is not None]
+        if drawing:
+            raise RequestError(
+                f"{model} draws images and segments none: autounet sample {model} -i LABELMAPS -o IMAGES"
+            )
         networks = tuple(load_network(fold_folder(model, records[name].fold), records[name], device) for name in chosen)
         record = _with_common_mirrors([records[name] for name in chosen])
         if record.config.precision == "float32":

@@ -12,15 +12,13 @@ from autounet.allocator import keep_large_blocks
 from autounet.augmentation.backends import choose_backend
 from autounet.augmentation.patches import Augmentation
 from autounet.errors import RequestError
-from autounet.evaluation.summary import Summary
-from autounet.inference.predictor import Predictor
+from autounet.launch.diffusion import DiffusionTask
 from autounet.launch.fine_tuning import report_path, start_from
 from autounet.launch.fold_record import plan_run
 from autounet.launch.fold_run import FoldRun
-from autounet.launch.validation import HandfulValidation, ValidationPlan, plan_validation, validate_fold
-from autounet.losses.deep_supervision import DeepSupervision
-from autounet.losses.options import build_loss
-from autounet.losses.segmentation import SegmentationLoss
+from autounet.launch.task import FoldScores, SegmentationTask, Task
+from autounet.launch.validation import ValidationPlan
+from autounet.losses.label_maps import LabelMaps
 from autounet.models.folder import ModelRecord, build_network, record_path, save_weights, seal_fold
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.layout import fast_layout, set_layout
@@ -30,7 +28,6 @@ from autounet.records import parse_json
 from autounet.training.config import TrainConfig
 from autounet.training.log import LoggedRun, StageMark
 from autounet.training.loggers.run_log import RunLog
-from autounet.training.objective import SegmentationObjective
 from autounet.training.precision import Precision, choose_precision
 from autounet.training.sampling import CaseCache, PatchSampler
 from autounet.training.time_budget import growth_stages
@@ -42,12 +39,12 @@ _CACHE_SHARE_OF_MEMORY = 0.3
 _MAX_WORKERS = 12
 
 
-def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
+def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> FoldScores | None:
     """Train one fold and score it on its validation cases.
 
     Returns:
-        Scores of the validation cases, in their own space; also written to `validation/scores.json`. `None` where the
-        run was asked to end before its time: its weights are stored all the same, and `resume` goes on with it.
+        Scores of the validation cases, in their own space; also written into `validation/`. `None` where the run was
+        asked to end before its time: its weights are stored all the same, and `resume` goes on with it.
 
     Raises:
         RequestError: A checkpoint to go on from is missing or damaged, or the time given is too short.
@@ -65,9 +62,8 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
     transferred = start_from(run.start, network, record, reporter) if run.start and is_new else None
     run.replicas.share(network.parameters())
     set_layout(network, fast_layout(network.num_spatial_dims, run.replicas.device, precision.dtype))
-    predictor = Predictor.of(record, (network,), device=run.replicas.device, precision=precision)
-    validation = plan_validation(run.split.validation, run.store, predictor, record.config.max_seconds)
-    trainer = _trainer(run, record, network, predictor, precision, validation, reporter)
+    task: Task = (SegmentationTask if record.diffusion is None else DiffusionTask)(run, record, network, precision)
+    trainer = _trainer(run, record, network, task, precision, reporter)
     if is_new and run.replicas.is_main:
         shutil.rmtree(run.folder, ignore_errors=True)
         if transferred:
@@ -83,16 +79,9 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> Summary | None:
         seal_fold(run.folder, record.model_copy(update={"stopped_by": outcome.stopped}))
         return None
     network.load_state_dict(outcome.weights)
-    network.deep_supervision = False
-    final_cases = [run.cases[name] for name in validation.final_cases]
-    summary = validate_fold(predictor, final_cases, run.folder / "validation", reporter, run.previous)
-    scores = {"validation_dice": summary.foreground_dice, "class_dice": _class_dice(summary)}
-    seal_fold(run.folder, record.model_copy(update={"finished": True, **scores}))
-    return summary
-
-
-def _class_dice(summary: Summary) -> dict[str, float | None]:
-    return {name: mean.dice for name, mean in summary.class_means.items()}
+    scores = task.score_all(reporter)
+    seal_fold(run.folder, record.model_copy(update={"finished": True, **scores.of_record}))
+    return scores
 
 
 def _precision(run: FoldRun, reporter: Reporter) -> Precision:
@@ -142,16 +131,11 @@ def _trainer(
     run: FoldRun,
     record: ModelRecord,
     network: SegmentationNetwork,
-    predictor: Predictor,
+    task: Task,
     precision: Precision,
-    validation: ValidationPlan,
     reporter: Reporter,
 ) -> Trainer:
-    config, device = record.config, run.replicas.device
-    network.deep_supervision = config.deep_supervision
-    weights = network.output_weights if config.deep_supervision else None
-    strides = network.output_strides if config.deep_supervision else network.output_strides[:1]
-    loss = build_loss(config.loss, record.plan.labels, batch_dice=record.configuration.batch_dice)
+    config, device, validation = record.config, run.replicas.device, task.validation
     if config.compile:
         network.compile()
     if len(validation.final_cases) < len(run.split.validation):
@@ -160,15 +144,16 @@ def _trainer(
             f"{duration(validation.final_seconds_of_all)}; {len(validation.final_cases)} of them fit the time"
         )
     total_seconds = _training_seconds(run, config, validation)
+    logged = _logged_run(run, record, task, total_seconds)
     return Trainer(
         network,
-        SegmentationObjective(DeepSupervision(loss, strides, weights), precision, run.replicas),
-        _stages(run, record, loss, reporter),
+        task.objective,
+        _stages(run, record, task.label_maps, reporter),
         config,
         total_seconds=total_seconds,
-        validate=HandfulValidation(run.split, run.store, predictor, validation.num_on_the_way, run.previous),
+        validate=task.score_some,
         folder=run.folder,
-        log=RunLog(_logged_run(run, record, total_seconds), run.loggers, reporter) if run.replicas.is_main else None,
+        log=RunLog(logged, run.loggers, reporter) if run.replicas.is_main else None,
         replicas=run.replicas,
         num_workers=0 if device.type == "cpu" else min(_MAX_WORKERS, available_cpus() // run.replicas.count),
         scale_loss=precision.dtype == torch.float16,
@@ -191,12 +176,11 @@ def _training_seconds(run: FoldRun, config: TrainConfig, validation: ValidationP
     return total
 
 
-def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss, reporter: Reporter) -> list[PatchStage]:
+def _stages(run: FoldRun, record: ModelRecord, label_maps: LabelMaps | None, reporter: Reporter) -> list[PatchStage]:
     """The sizes of patch over the run, the last one the configuration's own."""
     config, configuration = record.config, record.configuration
     max_bytes = int(available_memory_bytes() * _CACHE_SHARE_OF_MEMORY)
     cases = CaseCache(run.store, run.split.train, max_bytes, run.previous)
-    label_maps = loss.label_maps(configuration.spacing_mm)
     backend = choose_backend(
         config.augmentation_backend,
         run.replicas.device.type,
@@ -223,13 +207,13 @@ def _stages(run: FoldRun, record: ModelRecord, loss: SegmentationLoss, reporter:
     return stages
 
 
-def _logged_run(run: FoldRun, record: ModelRecord, total_seconds: float | None) -> LoggedRun:
+def _logged_run(run: FoldRun, record: ModelRecord, task: Task, total_seconds: float | None) -> LoggedRun:
     """What the log says of the run as a whole."""
     stages = growth_stages(record.configuration, record.config)
     return LoggedRun(
         folder=run.folder,
         title=f"{record.plan.dataset_name}, {record.configuration.name}, fold {record.fold}",
-        class_names=record.plan.labels.class_names,
+        class_names=task.class_names,
         config=record.config,
         num_validation_cases=len(run.split.validation),
         total_seconds=total_seconds,

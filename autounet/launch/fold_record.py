@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from autounet.augmentation.patches import Augmentation
+from autounet.diffusion.options import diffusion_options, resolved_objective
 from autounet.laterality import Mirroring, is_one_sided
+from autounet.launch.diffusion import require_drawable, with_what_drawing_needs
 from autounet.launch.fold_run import FoldRun
 from autounet.launch.timing import with_time
 from autounet.models.folder import ModelRecord
@@ -15,6 +17,9 @@ from autounet.training.precision import Precision
 
 def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRecord:
     """Size the configuration to the time given, tell what is coming, and record it."""
+    draws = diffusion_options(resolved_objective(run.config.objective, run.configuration.network.name)) is not None
+    if draws:
+        require_drawable(run)
     config = _minding_annotation(run, reporter)
     device, keep_network = run.replicas.device, run.start is not None
     configuration = with_time(run.plan, run.configuration, config, device, precision, keep_network=keep_network)
@@ -28,7 +33,7 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
     _tell_sides(augmentation.mirroring, reporter)
     stored = [run.store.record(name) for name in run.split.train]
     looks = [case.appearance for case in stored]
-    return ModelRecord(
+    record = ModelRecord(
         plan=run.plan,
         configuration=configuration,
         fold=run.fold,
@@ -38,6 +43,7 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
         training_digest=run.split.training_digest,
         previous_model=None if run.previous is None else run.previous.name,
     )
+    return with_what_drawing_needs(run, record) if draws else record
 
 
 def _minding_annotation(run: FoldRun, reporter: Reporter) -> TrainConfig:

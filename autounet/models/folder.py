@@ -19,6 +19,9 @@ import torch
 from pydantic import Field
 
 from autounet import __version__
+from autounet.diffusion.condition import num_masks
+from autounet.diffusion.intensity import IntensityRange
+from autounet.diffusion.options import DiffusionOptions, diffusion_options, resolved_objective
 from autounet.errors import RequestError
 from autounet.laterality import Mirroring, mirroring
 from autounet.models.integrity import RECORD, WEIGHTS, require_intact, write_checksums
@@ -66,6 +69,8 @@ class ModelRecord(Record):
         finished: Whether training came to its end.
         stopped_by: Who ended it before its time; its weights are usable all the same. `None` where nobody did.
         validation_dice: Mean foreground Dice on the fold's validation cases.
+        validation_loss: Mean loss on them, of a model that draws images.
+        intensities: Of the images that it draws, likewise.
         class_dice: The same of each class; `None` for one that no validation case shows.
         training_data: What it was trained on; `None` where nobody knows.
         self_test: What came of the stored input.
@@ -88,6 +93,8 @@ class ModelRecord(Record):
     stopped_by: str | None = None
     validation_dice: float | None = None
     class_dice: dict[str, float | None] = Field(default_factory=dict)
+    validation_loss: float | None = None
+    intensities: IntensityRange | None = None
     training_data: TrainingData | None = None
     self_test: SelfTest | None = None
     origin: Origin | None = None
@@ -98,6 +105,23 @@ class ModelRecord(Record):
     def is_closed(self) -> bool:
         """Whether its training ended, so that it has weights and checksums."""
         return self.finished or self.stopped_by is not None
+
+    @property
+    def diffusion(self) -> DiffusionOptions | None:
+        """How it was trained to draw images; `None` where it segments."""
+        return diffusion_options(resolved_objective(self.config.objective, self.configuration.network.name))
+
+    @property
+    def num_inputs(self) -> int:
+        """Input channels of its network: image and masks."""
+        if self.diffusion is None:
+            return self.plan.num_inputs(self.configuration)
+        return len(self.plan.channels) + num_masks(self.plan.labels)
+
+    @property
+    def num_outputs(self) -> int:
+        """Output channels of its network: classes, or channels of an image."""
+        return self.plan.labels.num_outputs if self.diffusion is None else len(self.plan.channels)
 
     @property
     def mirroring(self) -> Mirroring:
@@ -147,7 +171,15 @@ def seal_fold(fold: Path, record: ModelRecord) -> ModelRecord:
     """
     # From the file, so that the test is of what was stored.
     network = _stored_network(fold, record)
-    sealed = record.model_copy(update={"self_test": write_self_test(fold, network, record.plan, record.configuration)})
+    self_test = write_self_test(
+        fold,
+        network,
+        record.configuration,
+        num_inputs=record.num_inputs,
+        num_channels=len(record.plan.channels),
+        labels=record.plan.labels if record.diffusion is None else None,
+    )
+    sealed = record.model_copy(update={"self_test": self_test})
     sealed.write(record_path(fold))
     write_checksums(fold)
     return sealed
@@ -155,9 +187,8 @@ def seal_fold(fold: Path, record: ModelRecord) -> ModelRecord:
 
 def build_network(record: ModelRecord) -> SegmentationNetwork:
     """The network of a record, freshly initialised."""
-    plan = record.plan
     network = NETWORKS.find(record.configuration.network.name)
-    return network(record.configuration.network, plan.num_inputs(record.configuration), plan.labels.num_outputs)
+    return network(record.configuration.network, record.num_inputs, record.num_outputs)
 
 
 def load_network(fold: Path, record: ModelRecord, device: torch.device) -> SegmentationNetwork:
@@ -212,9 +243,38 @@ def model_and_folds(path: Path) -> tuple[Path, list[str] | None]:
 
 
 def trained_models(workspace: Workspace, dataset: str | None = None, configuration: str | None = None) -> list[Path]:
-    """All model folders of a workspace with a finished fold, of a dataset and a configuration if named."""
+    """All model folders that segment and have a finished fold, of a dataset and a configuration if named."""
+    return [path for path in _with_finished_folds(workspace, dataset, configuration) if not is_drawing(path)]
+
+
+def _with_finished_folds(
+    workspace: Workspace, dataset: str | None = None, configuration: str | None = None
+) -> list[Path]:
     pattern = f"{dataset or '*'}/*__{configuration or '*'}"
     return [path for path in sorted(workspace.results.glob(pattern)) if path.is_dir() and finished_folds(path)]
+
+
+def is_drawing(model: Path) -> bool:
+    """Whether the trained folds of a model folder draw images instead of segmenting them."""
+    return any(record.diffusion is not None for record in finished_folds(model).values())
+
+
+def find_drawing_model(workspace: Workspace, dataset: str) -> Path:
+    """The one trained model of a dataset that draws images.
+
+    Raises:
+        RequestError: There is none, or several; they are listed.
+    """
+    models = [path for path in _with_finished_folds(workspace, dataset) if is_drawing(path)]
+    if not models:
+        raise RequestError(
+            f"no trained model of {dataset} in {workspace.results} draws images. Train one: "
+            f"autounet train {int(dataset[7:10])} 2d 0 --network diffusion_unet"
+        )
+    if len(models) > 1:
+        listing = ", ".join(str(path) for path in models)
+        raise RequestError(f"{len(models)} models of {dataset} draw images; name one instead of the dataset: {listing}")
+    return models[0]
 
 
 def find_model(workspace: Workspace, dataset: str | None = None, configuration: str | None = None) -> Path:

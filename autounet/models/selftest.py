@@ -19,7 +19,7 @@ from autounet.labels import LabelSchema
 from autounet.models.integrity import SELF_TEST
 from autounet.network_plan import NetworkPlan
 from autounet.networks.base import SegmentationNetwork
-from autounet.plans import Configuration, Plan
+from autounet.plans import Configuration
 from autounet.records import Record
 from autounet.training.checkpoint import load_tensors, save_tensors
 
@@ -36,13 +36,13 @@ class SelfTest(Record):
     """What came of the stored input.
 
     Attributes:
-        label_sha256: Of the label map, one byte or two a voxel.
+        label_sha256: Of the label map, one byte or two a voxel; `None` where nothing is segmented.
         logits_mean: Of each output.
         logits_std: Of each output.
         tolerance: Largest difference of a logit that is no fault, as a share of its output's standard deviation.
     """
 
-    label_sha256: str
+    label_sha256: str | None
     logits_mean: tuple[float, ...]
     logits_std: tuple[float, ...]
     tolerance: float = Field(_TOLERANCE, gt=0)
@@ -55,12 +55,12 @@ class SelfTestResult:
     Attributes:
         deviation: Largest difference of a logit, as a share of its output's standard deviation.
         tolerance: What it may be.
-        same_label: Whether the label map is the same, voxel by voxel.
+        same_label: Whether the label map is the same, voxel by voxel; `None` where there is none.
     """
 
     deviation: float
     tolerance: float
-    same_label: bool
+    same_label: bool | None
 
     @property
     def agrees(self) -> bool:
@@ -71,28 +71,37 @@ class SelfTestResult:
     def sentence(self) -> str:
         """The verdict in a line."""
         verdict = "agrees" if self.agrees else "DEVIATES"
-        label = "the label map is the same" if self.same_label else "the label map is another"
-        return f"{verdict}: logits differ by {self.deviation:.2g} of their spread ({self.tolerance:g} allowed); {label}"
+        labels = {True: "; the label map is the same", False: "; the label map is another", None: ""}
+        told = f"logits differ by {self.deviation:.2g} of their spread ({self.tolerance:g} allowed)"
+        return f"{verdict}: {told}{labels[self.same_label]}"
 
 
-def write_self_test(fold: Path, network: SegmentationNetwork, plan: Plan, configuration: Configuration) -> SelfTest:
+def write_self_test(
+    fold: Path,
+    network: SegmentationNetwork,
+    configuration: Configuration,
+    *,
+    num_inputs: int,
+    num_channels: int,
+    labels: LabelSchema | None,
+) -> SelfTest:
     """Make up an input, predict it, and store both.
 
     Args:
         fold: Where to store.
         network: As it will predict.
-        plan: The dataset's.
         configuration: What the network was trained as.
+        num_inputs: Channels that it takes.
+        num_channels: Those of them that are images, the first; the others are masks.
+        labels: What its outputs mean; `None` where it segments nothing.
     """
-    image = _made_up(
-        plan.num_inputs(configuration), len(plan.channels), _size(configuration.network, configuration.patch_size)
-    )
+    image = _made_up(num_inputs, num_channels, _size(configuration.network, configuration.patch_size))
     logits = _logits(network, image)
     sample = _sample(logits)
     save_tensors(fold / SELF_TEST, {"image": image, "logits": sample}, {"format": "autounet self-test"})
     flat = logits.flatten(1)
     return SelfTest(
-        label_sha256=_label_digest(logits, plan.labels),
+        label_sha256=None if labels is None else _label_digest(logits, labels),
         logits_mean=tuple(flat.mean(1).tolist()),
         logits_std=tuple(flat.std(1).tolist()),
     )
@@ -117,7 +126,7 @@ def run_self_test(fold: Path, expected: SelfTest, network: SegmentationNetwork, 
     return SelfTestResult(
         deviation=float(difference.max()),
         tolerance=expected.tolerance,
-        same_label=_label_digest(logits, labels) == expected.label_sha256,
+        same_label=None if expected.label_sha256 is None else _label_digest(logits, labels) == expected.label_sha256,
     )
 
 

@@ -12,6 +12,7 @@ NETWORKS: Registry["type[SegmentationNetwork]"] = Registry(
     "network",
     {
         "attention_unet": "autounet.networks.attention_unet:AttentionUNet",
+        "diffusion_unet": "autounet.networks.diffusion_unet:DiffusionUNet",
         "mednext": "autounet.networks.mednext:MedNeXt",
         "plain": "autounet.networks.plain:PlainUNet",
         "resenc": "autounet.networks.residual:ResidualEncoderUNet",

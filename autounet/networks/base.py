@@ -21,6 +21,7 @@ class SegmentationNetwork(nn.Module):
         paper: Where it was published.
         design: What it wants of its planner.
         recipe: How its paper trained.
+        objectives: What it can be trained for; the first is its own.
         Options: Its options; a subclass of `NetworkOptions` whose defaults are its own.
         plan: What it was built from; tells the sizes that it takes.
         num_spatial_dims: 2 or 3.
@@ -34,6 +35,7 @@ class SegmentationNetwork(nn.Module):
     paper: ClassVar[Paper | None] = None
     design: ClassVar[Design] = Design()
     recipe: ClassVar[RecipeHints] = RecipeHints()
+    objectives: ClassVar[tuple[str, ...]] = ("segmentation",)
     Options: ClassVar[type[NetworkOptions]] = NetworkOptions
 
     plan: NetworkPlan

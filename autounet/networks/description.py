@@ -90,6 +90,7 @@ class RecipeHints(Record):
     weight_decay: float | None = None
     schedule: str | None = None
     warmup: float | None = None
+    ema_share: float | None = None
     gradient_clip: float | None = None
     loss: str | None = None
     augmentation: str | None = None

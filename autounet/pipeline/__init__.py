@@ -14,6 +14,7 @@ from autounet.pipeline.prediction import Predicted, ensemble, predict
 from autounet.pipeline.preparing import Preprocessed, plan_and_preprocess, preprocess
 from autounet.pipeline.previewing import Previewed, preview
 from autounet.pipeline.reviewing import Reviewed, review
+from autounet.pipeline.sampling import Sampled, sample
 from autounet.pipeline.training import Trained, folds_to_train, network_recipe, train
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Preprocessed",
     "Previewed",
     "Reviewed",
+    "Sampled",
     "Trained",
     "check",
     "compare",
@@ -48,6 +50,7 @@ __all__ = [
     "preprocess",
     "preview",
     "review",
+    "sample",
     "self_test_model",
     "train",
     "unpack",

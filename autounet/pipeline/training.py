@@ -20,6 +20,7 @@ from autounet.workspace import Workspace
 if TYPE_CHECKING:
     from autounet.evaluation.summary import Summary
     from autounet.launch.cross_validation import CrossValidation
+    from autounet.launch.diffusion_scores import DiffusionSummary
     from autounet.launch.fold_run import Extension
     from autounet.models.folder import FoldName
     from autounet.training.config import TrainConfig
@@ -33,14 +34,22 @@ class Trained:
     Attributes:
         model: The model folder.
         fold: The fold's folder.
-        summary: Scores of its validation cases; `None` where the run was asked to end before its time.
+        summary: Scores of its validation cases; `None` where the run was asked to end before its time, or where
+            nothing is segmented.
+        drawing: The loss on them, of a network that draws images.
         cross_validation: Of all folds, where this was the last of them.
     """
 
     model: Path
     fold: Path
     summary: Summary | None
+    drawing: DiffusionSummary | None = None
     cross_validation: CrossValidation | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary is not None or self.drawing is not None
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ def train(
         RunError: Training failed.
     """
     started = time.perf_counter()
+    from autounet.diffusion.options import resolved_objective
     from autounet.launch.cross_validation import cross_validate
     from autounet.launch.fold import train_fold
     from autounet.launch.fold_run import FoldRun
@@ -115,6 +125,7 @@ def train(
         require_samples,
         split_of,
     )
+    from autounet.launch.task import FoldScores
     from autounet.losses.options import build_loss
     from autounet.models.folder import fold_folder, model_folder
     from autounet.models.source import read_starting_point
@@ -132,6 +143,7 @@ def train(
     start = read_starting_point(source, fold) if source else None
     if start and network is None:
         chosen = start.shape(chosen)
+    resolved_objective(config.objective, chosen.network.name)
     build_loss(config.loss, plan.labels, batch_dice=chosen.batch_dice)
     require_prepared(raw, plan, chosen, preprocessed)
     split = split_of(preprocessed, raw, fold)
@@ -159,9 +171,9 @@ def train(
     )
     splits = all_splits(preprocessed, raw)
     run = replace(run, previous=previous_stage(run, workspace, splits, reporter))
-    summary = train_fold(run, reporter)
-    together = cross_validate(model, len(splits)) if summary and fold != "all" else None
-    return Trained(model=model, fold=folder, summary=summary, cross_validation=together)
+    scores = train_fold(run, reporter) or FoldScores()
+    together = cross_validate(model, len(splits)) if scores.summary and fold != "all" else None
+    return Trained(model, folder, scores.summary, scores.drawing, together)
 
 
 def network_recipe(network: str | None) -> NetworkRecipe:

@@ -24,7 +24,7 @@ class TrainingState(Record):
         total_seconds: Time for training, where the run goes by the clock.
         entered: Progress at which a run that had ended was taken up again to be longer; 0 where it never was.
         epoch: Validations done.
-        case_dice: The last score of each validation case that was scored on the way.
+        case_dice: The last score of each validation case that was scored on the way (`Validation.case_dice`).
         best_dice: Best mean of these so far.
         validations_since_best: How many came after it.
         loss: Smoothed over the last steps; `None` before the first.

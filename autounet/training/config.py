@@ -48,7 +48,8 @@ class TrainConfig(Record):
             (torch); `auto` takes what keeps the bottleneck free.
         laterality: What mirrors do to left and right classes: `swap` their labels along the left-right axis (where the
             plan confirms them, else as `no_flip`), `no_flip` that axis, or `ignore` it as nnU-Net does.
-        loss: Of what is minimised, as `NAME` or `NAME,key=value,...`.
+        objective: What for: `segmentation`, `diffusion` (`NAME` or `NAME,key=value,...`), or `auto`, the network's own.
+        loss: Of segmentation, as `NAME` or `NAME,key=value,...`.
         deep_supervision: Whether the coarser outputs are trained too.
         precision: `auto` measures what the device is fast at.
         compile: Compile the network with `torch.compile`; needs a C++ compiler, and pays on long runs.
@@ -76,6 +77,7 @@ class TrainConfig(Record):
     augmentation: str = "nnunet"
     augmentation_backend: BackendChoice = "auto"
     laterality: LateralityMode = "swap"
+    objective: str = "auto"
     loss: str = "dice_ce"
     deep_supervision: bool = True
     precision: PrecisionName = "auto"

@@ -14,12 +14,17 @@ from autounet.evaluation.summary import mean_of_known
 from autounet.records import write_text_atomically
 from autounet.training.config import TrainConfig
 
-_COLUMNS = ("epoch", "step", "elapsed_seconds", "learning_rate", "loss", "validation_dice", "validation_cases")
+_COLUMNS = ("epoch", "step", "elapsed_seconds", "learning_rate", "loss")
+_DICE_COLUMN, _LOSS_COLUMN, _CASES_COLUMN = "validation_dice", "validation_loss", "validation_cases"
 
 
 @dataclass(frozen=True)
 class LogRow:
-    """What is known at a validation; `loss` is smoothed over the last steps."""
+    """What is known at a validation.
+
+    `loss` is smoothed over the last steps; `validation_loss` is told where nothing is segmented, so that there is no
+    Dice.
+    """
 
     epoch: int
     step: int
@@ -28,6 +33,7 @@ class LogRow:
     loss: float
     class_dice: tuple[float | None, ...]
     num_cases: int
+    validation_loss: float | None = None
 
     @property
     def mean_dice(self) -> float | None:
@@ -41,7 +47,8 @@ class LogRow:
             ("loss", self.loss),
             ("learning_rate", self.learning_rate),
             ("elapsed_seconds", self.elapsed_seconds),
-            ("validation_dice", self.mean_dice),
+            (_DICE_COLUMN, self.mean_dice),
+            (_LOSS_COLUMN, self.validation_loss),
             *dice,
         )
         return tuple((name, value) for name, value in known if value is not None and math.isfinite(value))
@@ -118,14 +125,18 @@ class TrainingLog:
         """Take over the first rows of the file, as many as the checkpoint knows of."""
         if self._path.exists():
             with self._path.open(newline="", encoding="utf-8") as file:
-                self._rows = [_parsed(cells) for cells in list(csv.reader(file))[1 : num_rows + 1]]
+                header, *rows = list(csv.reader(file)) or [[]]
+                self._rows = [_parsed(cells, _LOSS_COLUMN in header) for cells in rows[:num_rows]]
 
     def append(self, row: LogRow) -> None:
         """Add a row and write the file anew."""
         self._rows.append(row)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*_COLUMNS, *(f"dice_class_{index + 1}" for index in range(len(row.class_dice)))])
+        validation = _DICE_COLUMN if row.validation_loss is None else _LOSS_COLUMN
+        writer.writerow(
+            [*_COLUMNS, validation, _CASES_COLUMN, *(f"dice_class_{index + 1}" for index in range(len(row.class_dice)))]
+        )
         writer.writerows(map(_cells, self._rows))
         write_text_atomically(self._path, text.getvalue())
 
@@ -137,16 +148,19 @@ def _cells(row: LogRow) -> list[str]:
         f"{row.elapsed_seconds:.1f}",
         f"{row.learning_rate:.3g}",
         f"{row.loss:.6f}",
-        _cell(row.mean_dice),
+        _cell(row.mean_dice) if row.validation_loss is None else f"{row.validation_loss:.6f}",
         str(row.num_cases),
         *map(_cell, row.class_dice),
     ]
 
 
-def _parsed(cells: Sequence[str]) -> LogRow:
-    epoch, step, seconds, rate, loss, _, cases, *dice = cells
+def _parsed(cells: Sequence[str], has_loss: bool) -> LogRow:
+    epoch, step, seconds, rate, loss, validation, cases, *dice = cells
     class_dice = tuple(float(value) if value else None for value in dice)
-    return LogRow(int(epoch), int(step), float(seconds), float(rate), float(loss), class_dice, int(cases))
+    validation_loss = float(validation) if has_loss else None
+    return LogRow(
+        int(epoch), int(step), float(seconds), float(rate), float(loss), class_dice, int(cases), validation_loss
+    )
 
 
 def _cell(dice: float | None) -> str:

@@ -40,23 +40,29 @@ class SegmentationObjective:
     def __call__(self, network: SegmentationNetwork, batch: PatchBatch) -> Tensor:
         """The loss of a batch."""
         device, size = self.replicas.device, len(batch.image)
-        image, label = self._augmented(batch)
+        image, label = augmented(batch, device)
         image = image[self.replicas.part(size)].to(device, non_blocking=True)
         with self.precision.autocast(device):
             outputs = network(image)
         outputs = self.replicas.gather(outputs, size)
-        annotated = None if batch.annotated is None else self._on_device(batch.annotated)
-        maps = None if batch.maps is None else network.field(self._on_device(batch.maps))
+        annotated = None if batch.annotated is None else on_device(batch.annotated, device)
+        maps = None if batch.maps is None else network.field(on_device(batch.maps, device))
         result: Tensor = self.loss(outputs, network.field(label), annotated, maps)
         return result
 
-    def _augmented(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
-        """The label on the device; the image too where it is changed there, all of it, as changes are drawn for all."""
-        label = self._on_device(batch.label)
-        if batch.pending is None:
-            return torch.from_numpy(batch.image), label
-        image, label = device_backend.apply(batch.pending, self._on_device(batch.image), label[:, None])
-        return image, label[:, 0]
 
-    def _on_device(self, array: Array) -> Tensor:
-        return torch.from_numpy(array).to(self.replicas.device, non_blocking=True)
+def augmented(batch: PatchBatch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Image `(B, C, *patch)` and label `(B, *patch)` of a batch, whose changes are made here if they still are to be.
+
+    The label is on the device; the image too where it is changed there, all of it, as changes are drawn for all.
+    """
+    label = on_device(batch.label, device)
+    if batch.pending is None:
+        return torch.from_numpy(batch.image), label
+    image, label = device_backend.apply(batch.pending, on_device(batch.image, device), label[:, None])
+    return image, label[:, 0]
+
+
+def on_device(array: Array, device: torch.device) -> Tensor:
+    """An array as a tensor on a device."""
+    return torch.from_numpy(array).to(device, non_blocking=True)

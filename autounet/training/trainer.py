@@ -53,15 +53,18 @@ _COOLDOWN_AVERAGE = 0.2
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores of a handful of whole validation cases, on the way.
+    """Scores of a handful of validation cases, on the way.
 
     Attributes:
-        class_dice: Mean Dice of each class, `None` where no case has it.
-        case_dice: Mean Dice of each case, over the classes that it has.
+        class_dice: Mean Dice of each class, `None` where no case has it; empty where nothing is segmented.
+        case_dice: Mean Dice of each case, over the classes that it has; where nothing is segmented, its loss with the
+            sign changed, so that more is better.
+        loss: Mean loss of these cases, where nothing is segmented.
     """
 
     class_dice: tuple[float | None, ...]
     case_dice: Mapping[str, float]
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -384,6 +387,7 @@ class Trainer:
             loss=math.nan if self.state.loss is None else self.state.loss,
             class_dice=result.class_dice,
             num_cases=len(result.case_dice),
+            validation_loss=result.loss,
         )
         if self.log:
             self.log.append(row)

@@ -120,7 +120,11 @@ def draw_progress(path: Path, run: LoggedRun, rows: Sequence[LogRow]) -> None:
     places = [axis.place(row) for row in rows]
     for panel in panels:
         _style(panel, is_last=panel is panels[-1])
-    _draw_dice(panels[0], run, rows, places)
+    losses = [row.validation_loss for row in rows if row.validation_loss is not None]
+    if len(losses) == len(rows):
+        _draw_line(panels[0], places, losses, TEXT_COLOUR, f"loss on {rows[-1].num_cases} validation cases")
+    else:
+        _draw_dice(panels[0], run, rows, places)
     _draw_line(panels[1], places, [row.loss for row in rows], _LOSS_COLOUR, "training loss, smoothed over steps")
     _draw_line(panels[2], places, [row.learning_rate for row in rows], _RATE_COLOUR, "learning rate")
     panels[2].set_ylim(bottom=0)

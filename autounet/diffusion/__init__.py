@@ -1,0 +1,1 @@
+"""Diffusion: how noise is laid over images and taken off again, and what images are conditioned on."""
