@@ -99,7 +99,7 @@ class FocalTversky(Tversky):
         self.gamma = gamma
 
 
-class GeneralizedDice(Dice):
+class GeneralizedDice(SegmentationLoss):
     """Generalised Dice of all classes, background too (`generalized_dice_loss`); with regions, of the regions.
 
     Args:
@@ -107,6 +107,11 @@ class GeneralizedDice(Dice):
         batch_dice: Pool over the batch.
         smooth: As for Dice.
     """
+
+    def __init__(self, labels: LabelSchema, *, batch_dice: bool, smooth: float = DICE_SMOOTH) -> None:
+        super().__init__(labels, batch_dice=batch_dice)
+        require(smooth >= 0, "smooth", smooth, "0 or more")
+        self.smooth = smooth
 
     def compare(self, given: Targets) -> Tensor:
         """See the class."""

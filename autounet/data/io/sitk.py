@@ -54,7 +54,7 @@ class SitkReader:
 
     def write_label(self, path: Path, label: Array, geometry: Geometry) -> None:
         """Write a label map `(Z, Y, X)`, with two axes where the geometry has two."""
-        values = label_for_writing(path, label)
+        values = label_for_writing(path, label, max_value=2**16 - 1 if path.suffix.lower() == ".gipl" else 2**32 - 1)
         is_2d = geometry.num_spatial_dims == 2 and values.shape[0] == 1
         num_dims = 2 if is_2d else 3
         image = SimpleITK.GetImageFromArray(values[0] if is_2d else values)
