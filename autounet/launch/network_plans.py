@@ -62,12 +62,12 @@ def plan_for(raw: RawDataset, place: PlanPlace, network: str, *, device: str, re
         reporter: Shows what is measured.
 
     Raises:
-        RequestError: There is no usual plan, or the dataset changed since, or the network does not fit it.
+        RequestError: There is no plan at all, or the dataset changed since, or the network does not fit it.
     """
     asked = asked_network(place.planner, network)
-    usual = read_plan(place.folder, place.planner, place.dataset)
     if plan_path(place.folder, place.planner, asked).exists():
         return read_plan(place.folder, place.planner, place.dataset, asked)
+    usual = read_plan(place.folder, place.planner, place.dataset)
     fingerprint = known_fingerprint(place.folder / "fingerprint.json", raw)
     if fingerprint is None:
         raise RequestError(

@@ -162,13 +162,11 @@ def planned_seconds(
         RequestError: There is no such plan or configuration.
     """
     folder = workspace.preprocessed / workspace.find_dataset(dataset)
-    usual = read_plan(folder, planner, dataset)
-    asked = asked_network(planner, network)
-    plan = read_plan(folder, planner, dataset, asked) if plan_path(folder, planner, asked).exists() else usual
-    time = plan.configuration(configuration).time
-    if time is None and configuration in usual.configurations:
-        time = usual.configurations[configuration].time
-    return None if time is None else time.max_seconds
+    own, usual = (plan_path(folder, planner, name) for name in (asked_network(planner, network), None))
+    plans = [Plan.read(path) for path in (own, usual) if path.exists()] or [read_plan(folder, planner, dataset)]
+    times = [plan.configuration(configuration).time for plan in plans[:1]]
+    times += [plan.configurations[configuration].time for plan in plans[1:] if configuration in plan.configurations]
+    return next((time.max_seconds for time in times if time is not None), None)
 
 
 def _measured(
