@@ -203,4 +203,4 @@ def _explain_depths(topology: Topology, constants: PlannerConstants) -> str:
     of_decoder = (
         f"{decoder[0]} in each decoder stage" if len(set(decoder)) == 1 else f"{_listed(decoder)} in the decoder"
     )
-    return f"blocks of {stages} of '{constants.network}', as its class asks for; {of_decoder}"
+    return f"blocks of {stages} of '{constants.network}', as its paper has them; {of_decoder}"
