@@ -1,7 +1,8 @@
 """Many cases over one device or several: read, predict, write; a case that fails does not stop the others.
 
 Every device takes the next case of one queue when it is free. Beside a GPU, a thread reads the case after and
-another writes the one before; a CPU is busy with the network and does one thing after the other.
+another writes the one before. A CPU works on several cases at once, each with a share of its cores: the cores then wait
+neither for each other after every layer, nor for a file (1.3 times as fast on two, docs/benchmarks).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from autounet.geometry import Geometry
 from autounet.inference.cascade import with_earlier
 from autounet.inference.export import CaseLogits, export_case
 from autounet.inference.failures import Failure, InterruptionError, failure_of
-from autounet.inference.needs import CaseNeeds, Pace, memory_bytes, require_room, slab_bytes_within
+from autounet.inference.needs import CaseNeeds, Pace, Room, memory_bytes, require_room, slab_bytes_within
 from autounet.inference.predictor import Predictor
 from autounet.inference.probabilities import (
     SCALES,
@@ -42,6 +43,8 @@ from autounet.progress import SILENT, Reporter
 
 # Models of several configurations on one device; their probabilities are averaged.
 Lane = tuple[Predictor, ...]
+# More cases at once than this only take more memory.
+_MOST_CPU_LANES = 4
 # Timing a tile takes as long as two batches of them.
 _VIEWS_WORTH_TIMING = 64
 Result = TypeVar("Result")
@@ -111,7 +114,7 @@ def predict_cases(
     """Predict cases into a folder; each mask appears whole or not at all.
 
     Args:
-        lanes: The models, once for every device.
+        lanes: The models, once for every device; a CPU that is the only one shares its cores among several cases.
         cases: What to predict.
         output: Folder for the masks, `CASE` plus the ending of the model's labels.
         options: What is written.
@@ -122,6 +125,9 @@ def predict_cases(
         that were not begun are not among them.
     """
     output.mkdir(parents=True, exist_ok=True)
+    if len(lanes) == 1 and lanes[0][0].device.type == "cpu":
+        lanes = [*lanes] * max(1, min(available_cpus(), len(cases), _MOST_CPU_LANES))
+    num_threads = torch.get_num_threads()
     run = _Run(cases, output, options or OutputOptions(), len(lanes))
     threads = [threading.Thread(target=run.work, args=(lane,), daemon=True) for lane in lanes]
     for thread in threads:
@@ -135,6 +141,7 @@ def predict_cases(
         run.stop.set()
         for thread in threads:
             thread.join()
+        torch.set_num_threads(num_threads)  # part of what a lane sets holds for the whole process
     return [failures[case.name] for case in cases if case.name in failures]
 
 
@@ -150,6 +157,7 @@ class _Run:
         # A message to show, the outcome of a case, or `None` from a lane that has ended.
         self._told: queue.SimpleQueue[str | _Outcome | None] = queue.SimpleQueue()
         self._pace = Pace()
+        self._room = Room(options.max_bytes)
 
     def outcomes(self, num_lanes: int, reporter: Reporter) -> Iterator[_Outcome]:
         """The outcomes as they come, until all lanes have ended; messages are shown on the way."""
@@ -182,22 +190,31 @@ class _Run:
         writing: Future[None] | None = None
         coming = self._begin(lane, reader)
         while coming is not None:
-            case, ready = coming[0], self._result(coming)
+            ready = coming.result()
             # What is read ahead takes memory too, which must be there for both.
             has_room = ready is not None and 2 * ready.needs.memory_bytes <= self._options.max_bytes
             ahead = self._begin(lane, reader) if reader is not None and has_room else None
-            logits = None if ready is None else self._guarded(case, partial(self._predict, lane, ready))
-            if ready is not None and logits is not None:
-                if writing is not None:
-                    writing.result()
-                if writer is None:
-                    self._write(lane, ready, logits)
-                else:
-                    writing = writer.submit(self._write, lane, ready, logits)
-            del ready, logits
+            if ready is not None:
+                with self._room.taken(ready.needs.memory_bytes):
+                    writing = self._finish(lane, ready, writer, writing)
+            del ready
             coming = ahead or self._begin(lane, reader)
 
-    def _begin(self, lane: Lane, reader: ThreadPoolExecutor | None) -> tuple[RawCase, Future[_Ready | None]] | None:
+    def _finish(
+        self, lane: Lane, ready: _Ready, writer: ThreadPoolExecutor | None, writing: Future[None] | None
+    ) -> Future[None] | None:
+        """Predict a case and write it, or hand it to the writer once that is done with the one before."""
+        logits = self._guarded(ready.case, partial(self._predict, lane, ready))
+        if logits is None:
+            return writing
+        if writing is not None:
+            writing.result()
+        if writer is not None:
+            return writer.submit(self._write, lane, ready, logits)
+        self._write(lane, ready, logits)
+        return None
+
+    def _begin(self, lane: Lane, reader: ThreadPoolExecutor | None) -> Future[_Ready | None] | None:
         """Take the next case from the queue and begin to read it; `None` at the end."""
         if self.stop.is_set():
             return None
@@ -210,14 +227,10 @@ class _Run:
             return self._guarded(case, lambda: self._read(lane, case))
 
         if reader is not None:
-            return case, reader.submit(read)
+            return reader.submit(read)
         future: Future[_Ready | None] = Future()
         future.set_result(read())
-        return case, future
-
-    @staticmethod
-    def _result(coming: tuple[RawCase, Future[_Ready | None]]) -> _Ready | None:
-        return coming[1].result()
+        return future
 
     def _guarded(self, case: RawCase, stage: Callable[[], Result], *, is_writing: bool = False) -> Result | None:
         """The stage's result; `None`, and the failure told, where it failed."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,31 @@ class CaseNeeds:
     def is_worth_telling(self) -> bool:
         """Whether somebody would want to know before."""
         return self.memory_bytes > 2**30 or (self.seconds or 0) > _WORTH_TELLING_SECONDS
+
+
+class Room:
+    """Memory that the cases under way share: one that needs more than is left waits, unless it is alone.
+
+    Args:
+        max_bytes: For all of them together.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes, self._taken = max_bytes, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, num_bytes: int) -> Iterator[None]:
+        """Wait until there is room, and hold it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + num_bytes <= self._max_bytes)
+            self._taken += num_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= num_bytes
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True)

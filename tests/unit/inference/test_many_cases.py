@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import resource
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +19,7 @@ from autounet import pipeline
 from autounet.cli.arguments import spread
 from autounet.data.dataset import find_cases
 from autounet.errors import AutounetError, DataError, RequestError, WorkError
+from autounet.inference import cases as cases_module
 from autounet.inference.cases import OutputOptions, _Run
 from autounet.inference.predictor import Predictor
 from autounet.inference.probabilities import StoredProbabilities, stored_cases
@@ -94,6 +97,26 @@ def test_two_devices_share_the_cases_and_give_what_one_gives(tmp_path: Path, pre
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert {3, 7} & set(np.unique(first["a"]).tolist())
     assert torch.get_num_threads() == before
+
+
+def test_a_cpu_works_on_several_cases_at_once_and_gives_what_one_after_the_other_gives(
+    tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_image = cases_module.read_image
+    all_reading = threading.Barrier(3, timeout=20)  # broken, and the case failed, unless three read at once
+
+    def read(*arguments: Any) -> Any:
+        all_reading.wait()
+        return read_image(*arguments)
+
+    monkeypatch.setattr(cases_module, "available_cpus", lambda: 1)
+    predict(tmp_path / "1")
+    monkeypatch.setattr(cases_module, "available_cpus", lambda: 3)
+    monkeypatch.setattr(cases_module, "read_image", read)
+    predict(tmp_path / "3")
+    one, three = masks(tmp_path / "1"), masks(tmp_path / "3")
+    assert list(one) == list(three) == ["a", "bb", "ccc"]
+    assert all(np.array_equal(one[name], three[name]) for name in one)
 
 
 def test_reading_ahead_and_writing_behind_change_nothing(

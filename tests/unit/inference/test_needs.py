@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from autounet.errors import RunError
-from autounet.inference.needs import CaseNeeds, Pace, memory_bytes, require_room, slab_bytes_within
+from autounet.inference.needs import CaseNeeds, Pace, Room, memory_bytes, require_room, slab_bytes_within
 from autounet.inference.predictor import Predictor
 from autounet.models.folder import ModelRecord
 from autounet.networks.base import SegmentationNetwork
@@ -85,3 +86,26 @@ def test_room() -> None:
     assert slab_bytes_within(2**40) == 256 * MIB
     assert slab_bytes_within(800 * MIB) == 100 * MIB
     assert slab_bytes_within(MIB) == 16 * MIB
+
+
+def test_a_case_waits_until_there_is_room_unless_it_is_alone() -> None:
+    room, told = Room(10), []
+
+    def work(num_bytes: int) -> None:
+        with room.taken(num_bytes):
+            told.append(num_bytes)
+
+    with room.taken(12):  # more than there is, but nobody else is there
+        waiting = threading.Thread(target=work, args=(1,))
+        waiting.start()
+        waiting.join(0.05)
+        assert told == []
+    waiting.join(5)
+    assert told == [1]
+    with room.taken(6), room.taken(4):
+        waiting = threading.Thread(target=work, args=(2,))
+        waiting.start()
+        waiting.join(0.05)
+        assert told == [1]
+    waiting.join(5)
+    assert told == [1, 2]
