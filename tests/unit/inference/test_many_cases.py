@@ -18,8 +18,8 @@ import torch
 from autounet import pipeline
 from autounet.cli.arguments import spread
 from autounet.data.dataset import find_cases
+from autounet.data.io import read_image
 from autounet.errors import AutounetError, DataError, RequestError, WorkError
-from autounet.inference import cases as cases_module
 from autounet.inference.cases import OutputOptions, _Run
 from autounet.inference.predictor import Predictor
 from autounet.inference.probabilities import StoredProbabilities, stored_cases
@@ -102,17 +102,16 @@ def test_two_devices_share_the_cases_and_give_what_one_gives(tmp_path: Path, pre
 def test_a_cpu_works_on_several_cases_at_once_and_gives_what_one_after_the_other_gives(
     tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_image = cases_module.read_image
     all_reading = threading.Barrier(3, timeout=20)  # broken, and the case failed, unless three read at once
 
     def read(*arguments: Any) -> Any:
         all_reading.wait()
         return read_image(*arguments)
 
-    monkeypatch.setattr(cases_module, "available_cpus", lambda: 1)
+    monkeypatch.setattr("autounet.inference.cases.available_cpus", lambda: 1)
     predict(tmp_path / "1")
-    monkeypatch.setattr(cases_module, "available_cpus", lambda: 3)
-    monkeypatch.setattr(cases_module, "read_image", read)
+    monkeypatch.setattr("autounet.inference.cases.available_cpus", lambda: 3)
+    monkeypatch.setattr("autounet.inference.cases.read_image", read)
     predict(tmp_path / "3")
     one, three = masks(tmp_path / "1"), masks(tmp_path / "3")
     assert list(one) == list(three) == ["a", "bb", "ccc"]
@@ -319,8 +318,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("probabilities", [None, "b2nd", "nifti"])
 def test_a_full_disk_ends_the_run_and_keeps_what_is_done(
-    small_disk: Path, predict: Predict, images: Path, probabilities: str | None
+    small_disk: Path, predict: Predict, images: Path, probabilities: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("autounet.inference.cases.available_cpus", lambda: 1)  # one case after the other
     for name in ("bb", "ccc"):
         write_image(images, name, (60, 40, 40))
     with pytest.raises(WorkError, match=r"bb: .*the disk of .*disk is full -> make room there") as caught:
