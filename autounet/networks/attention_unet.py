@@ -44,6 +44,7 @@ from autounet.networks.blocks import (
     ConvStack,
     ConvUnit,
     Style,
+    contract,
     initialize_fan_in,
 )
 from autounet.networks.description import (
@@ -148,10 +149,8 @@ class AttentionUNet(SegmentationNetwork):
     def _maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The decoder's maps, and the attention on each skip that has a gate; both the finest first."""
         self.require_size(x)
-        skips = []
-        for stage, convolutions in enumerate(self.encoder):
-            x = convolutions(x if stage == 0 else self.pool[stage - 1](x))
-            skips.append(x)
+        skips = contract(x, self.encoder, self.pool)
+        x = skips[-1]
         signal = self.gating(x)
         maps: list[Tensor] = [] if self.decoder else [x]
         alphas: list[Tensor] = []

@@ -6,7 +6,7 @@ Shapes: `B` batch, `C` channels, spatial axes `Z Y X` (3D) or `Y X` (2D).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -178,6 +178,14 @@ def make_up(
     if style.upsampling == "linear":
         return LinearUp(dims, in_channels, out_channels, stride)
     return TRANSPOSED[dims](in_channels, out_channels, tuple(stride), tuple(stride), bias=bias)
+
+
+def contract(x: Tensor, encoder: Iterable[nn.Module], pool: nn.ModuleList) -> list[Tensor]:
+    """The maps `(B, C, *spatial)` of all stages of an encoder that is pooled between them, the finest first."""
+    maps: list[Tensor] = []
+    for stage, convolutions in enumerate(encoder):
+        maps.append(convolutions(pool[stage - 1](maps[-1]) if maps else x))
+    return maps
 
 
 def centre_crop(x: Tensor, size: Sequence[int]) -> Tensor:

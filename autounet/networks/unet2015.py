@@ -26,21 +26,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from autounet.network_plan import NetworkPlan
-from autounet.networks.base import SegmentationNetwork
 from autounet.networks.blocks import (
     CONVOLUTIONS,
     MAX_POOLING,
     ConvStack,
     Style,
-    centre_crop,
     initialize_fan_in,
     make_up,
 )
+from autounet.networks.cropped import CroppedUNet
 from autounet.networks.description import ActivationName, ConvOptions, Design, NormName, Paper, RecipeHints
 
 # Stages, the coarsest, at whose end values are dropped.
@@ -59,7 +57,7 @@ class UNet2015Options(ConvOptions):
     dropout: float = Field(0.5, ge=0, lt=1)
 
 
-class UNet2015(SegmentationNetwork):
+class UNet2015(CroppedUNet):
     """The U-Net of 2015.
 
     Args:
@@ -99,8 +97,10 @@ class UNet2015(SegmentationNetwork):
             ConvStack(style, before[stage], features[stage], kernel, ones, plan.num_convs_encoder[stage])
             for stage, kernel in enumerate(plan.kernel_sizes)
         )
+        for stack in self.encoder[-_NUM_DROPPED:]:
+            assert isinstance(stack, ConvStack)
+            stack.append(nn.Dropout(options.dropout))
         self.pool = nn.ModuleList(MAX_POOLING[dims](stride) for stride in plan.strides[1:])
-        self.dropout = nn.Dropout(options.dropout)
         levels = range(plan.num_stages - 1)
         self.up = nn.ModuleList(
             make_up(style, features[level + 1], features[level], plan.strides[level + 1]) for level in levels
@@ -118,17 +118,3 @@ class UNet2015(SegmentationNetwork):
         )
         self.head = CONVOLUTIONS[dims](features[0], num_outputs, 1)
         self.apply(initialize_fan_in)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """`(B, C, *spatial)` to logits `(B, K, *spatial less the halo)`."""
-        self.require_size(x)
-        skips = []
-        for stage, convolutions in enumerate(self.encoder):
-            x = convolutions(x if stage == 0 else self.pool[stage - 1](x))
-            if stage >= len(self.encoder) - _NUM_DROPPED:
-                x = self.dropout(x)
-            skips.append(x)
-        for level in reversed(range(len(self.decoder))):
-            up = self.up[level](x)
-            x = self.decoder[level](torch.cat([up, centre_crop(skips[level], up.shape[2:])], dim=1))
-        return [self.head(x)]

@@ -23,20 +23,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autounet.network_plan import NetworkPlan
-from autounet.networks.base import SegmentationNetwork
 from autounet.networks.blocks import (
     CONVOLUTIONS,
     MAX_POOLING,
     ConvUnit,
     Style,
-    centre_crop,
     initialize_fan_in,
     make_up,
 )
+from autounet.networks.cropped import CroppedUNet
 from autounet.networks.description import ActivationName, ConvOptions, Design, NormName, Paper, RecipeHints
 from autounet.networks.norm import CurrentBatchNorm
 
@@ -48,7 +46,7 @@ class UNet3D2016Options(ConvOptions):
     activation: ActivationName = "relu"
 
 
-class UNet3D2016(SegmentationNetwork):
+class UNet3D2016(CroppedUNet):
     """The 3D U-Net.
 
     Args:
@@ -105,18 +103,6 @@ class UNet3D2016(SegmentationNetwork):
         )
         self.head = CONVOLUTIONS[dims](features[0], num_outputs, 1)
         self.apply(initialize_fan_in)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """`(B, C, *spatial)` to logits `(B, K, *spatial less the halo)`."""
-        self.require_size(x)
-        skips = []
-        for stage, convolutions in enumerate(self.encoder):
-            x = convolutions(x if stage == 0 else self.pool[stage - 1](x))
-            skips.append(x)
-        for level in reversed(range(len(self.decoder))):
-            up = self.up[level](x)
-            x = self.decoder[level](torch.cat([up, centre_crop(skips[level], up.shape[2:])], dim=1))
-        return [self.head(x)]
 
 
 def _stage(style: Style, in_channels: int, widths: tuple[int, ...], kernel: tuple[int, ...]) -> nn.Sequential:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autounet.networks import NETWORKS, blocks, unet2015
+from autounet.networks import NETWORKS, blocks, cropped
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.choice import NetworkChoice
 from autounet.planners.network import network_of_strides
@@ -30,7 +30,7 @@ def test_skips_are_cropped_by_4_16_40_and_88(
         crops.append((x.shape[-1] - size[-1]) // 2)
         return crop(x, size)
 
-    monkeypatch.setattr(unet2015, "centre_crop", watched)
+    monkeypatch.setattr(cropped, "centre_crop", watched)
     reference("unet2015", 2, 1, 2)(torch.empty(1, 1, 572, 572, device="meta"))
     assert crops == [4, 16, 40, 88]
 
@@ -53,7 +53,9 @@ def test_weights_are_drawn_by_the_number_of_incoming_connections() -> None:
 def test_half_of_the_values_are_dropped_at_the_end_of_the_contracting_path_in_training_only() -> None:
     network = small()
     places = []
-    network.get_submodule("dropout").register_forward_hook(lambda _, inputs, out: places.append((inputs[0], out)))
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.register_forward_hook(lambda _, inputs, out: places.append((inputs[0], out)))
     network(torch.randn(1, 1, 76, 76))
     assert [inputs.shape[1] for inputs, _ in places] == [8, 16]  # the two coarsest of 4, 8 and 16 features
     inputs, out = places[0]
