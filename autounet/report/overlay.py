@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR
 from autounet.evaluation import score_case
 from autounet.geometry import Array, Geometry, Triple
 from autounet.labels import LabelSchema
-from autounet.records import atomic_path
 from autounet.report.panels import (
     CHARACTER_INCHES,
     DPI,
@@ -20,9 +17,11 @@ from autounet.report.panels import (
     LEGEND_ROW_INCHES,
     MARGIN_INCHES,
     Panel,
+    add_legend,
     draw_panel,
-    legend_handles,
     legend_rows,
+    new_figure,
+    save_figure,
     short_names,
     write_text,
 )
@@ -125,9 +124,6 @@ def _draw(
     path: Path, panels: Sequence[Panel], texts: Sequence[str], labels: LabelSchema, title: str, subtitle: str
 ) -> None:
     """Lay out title, panels at one common scale, and legend, from top to bottom."""
-    # The figure itself, not pyplot: no global state, no window system, safe in threads.
-    from matplotlib.figure import Figure
-
     gaps = MARGIN_INCHES * (len(panels) + 1)
     tallest_mm = max(panel.size_mm[0] for panel in panels)
     inches_per_mm = min(
@@ -137,7 +133,7 @@ def _draw(
     below = (num_rows + 0.6) * LEGEND_ROW_INCHES + _CAPTION_INCHES
     above = _TITLE_INCHES + (_SUBTITLE_INCHES if subtitle else 0)
     height = above + tallest_mm * inches_per_mm + below
-    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=DPI, facecolor=BACKGROUND_COLOUR)
+    figure = new_figure(_WIDTH_INCHES, height)
 
     limit = int(_WIDTH_INCHES / (CHARACTER_INCHES * 1.5))
     title = title if len(title) <= limit else title[: limit - 1] + "…"
@@ -152,15 +148,5 @@ def _draw(
         draw_panel(figure.add_axes((left_, bottom_, width_, height_)), panel, labels)
         write_text(figure, left + panel_width / 2, bottom - 0.13, panel.caption, centred=True)
         left += panel_width + MARGIN_INCHES
-    figure.legend(
-        handles=legend_handles(texts),
-        loc="lower center",
-        ncol=math.ceil(len(texts) / num_rows),
-        fontsize=FONT_POINTS,
-        frameon=False,
-        labelcolor=TEXT_COLOUR,
-        borderaxespad=0.3,
-        columnspacing=1.6,
-    )
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", facecolor=BACKGROUND_COLOUR)
+    add_legend(figure, texts, column_spacing=1.6)
+    save_figure(figure, path)

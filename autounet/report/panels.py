@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autounet.colours import TEXT_COLOUR, class_colour
+from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR, class_colour
 from autounet.geometry import Array
 from autounet.labels import LabelSchema
+from autounet.records import atomic_path
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
+    from pathlib import Path
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -100,9 +102,33 @@ def legend_rows(texts: Sequence[str], width_inches: float) -> int:
     return math.ceil(len(texts) / most_columns)
 
 
-def legend_handles(texts: Sequence[str]) -> list[Artist]:
-    """A patch of colour for the text of each class."""
+def new_figure(width_inches: float, height_inches: float) -> Figure:
+    """An empty picture. The figure itself, not pyplot: no global state, no window system, safe in threads."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_inches, height_inches), dpi=DPI, facecolor=BACKGROUND_COLOUR)
+
+
+def add_legend(figure: Figure, texts: Sequence[str], title: str | None = None, column_spacing: float = 2.0) -> None:
+    """The colour of each class with its text, at the bottom, in as many rows as `legend_rows` tells."""
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=class_colour(index), label=text) for index, text in enumerate(texts)]
-    return list(handles)
+    legend = figure.legend(
+        handles=[Patch(facecolor=class_colour(index), label=text) for index, text in enumerate(texts)],
+        loc="lower center",
+        ncol=math.ceil(len(texts) / legend_rows(texts, figure.get_figwidth())),
+        fontsize=FONT_POINTS,
+        frameon=False,
+        labelcolor=TEXT_COLOUR,
+        borderaxespad=0.3,
+        columnspacing=column_spacing,
+        title=title,
+        title_fontsize=FONT_POINTS,
+    )
+    legend.get_title().set_color(TEXT_COLOUR)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the picture as a PNG, whole or not at all."""
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", facecolor=BACKGROUND_COLOUR)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR
 from autounet.geometry import Array
 from autounet.labels import LabelSchema
-from autounet.records import atomic_path
 from autounet.report.panels import (
     CHARACTER_INCHES,
-    DPI,
     FONT_POINTS,
     LEGEND_ROW_INCHES,
     MARGIN_INCHES,
     Panel,
+    add_legend,
     draw_panel,
-    legend_handles,
     legend_rows,
+    new_figure,
+    save_figure,
     short_names,
     write_text,
 )
@@ -58,9 +56,6 @@ def write_preview(
         is_rgb: The first three channels are colours in 0 to 1.
         first_stage: Name of the first stage of a cascade, where the patches tell what it found: drawn as fill.
     """
-    # The figure itself, not pyplot: no global state, no window system, safe in threads.
-    from matplotlib.figure import Figure
-
     rows = [_row(patch, spacing_mm, is_rgb) for patch in patches]
     height_mm, width_mm = rows[0][0].size_mm
     column = (_WIDTH_INCHES - 3 * MARGIN_INCHES) / 2
@@ -71,7 +66,7 @@ def write_preview(
     height = (
         _TITLE_INCHES + len(rows) * (tall + _CAPTION_INCHES) + (num_rows + bool(first_stage) + 0.6) * LEGEND_ROW_INCHES
     )
-    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=DPI, facecolor=BACKGROUND_COLOUR)
+    figure = new_figure(_WIDTH_INCHES, height)
     write_text(figure, MARGIN_INCHES, height - _TITLE_INCHES / 2, title, points=FONT_POINTS + 3)
     for index, row in enumerate(rows):
         bottom = height - _TITLE_INCHES - (index + 1) * (tall + _CAPTION_INCHES) + _CAPTION_INCHES
@@ -81,20 +76,8 @@ def write_preview(
             draw_panel(figure.add_axes((place[0], place[1], place[2], place[3])), panel, labels, _LINE_POINTS)
             centre = MARGIN_INCHES + side * (column + MARGIN_INCHES) + column / 2
             write_text(figure, centre, bottom - _CAPTION_INCHES / 2, panel.caption, centred=True)
-    legend = figure.legend(
-        handles=legend_handles(names),
-        loc="lower center",
-        ncol=math.ceil(len(names) / num_rows),
-        fontsize=FONT_POINTS,
-        frameon=False,
-        labelcolor=TEXT_COLOUR,
-        borderaxespad=0.3,
-        title=f"lines: labels; fill: what {first_stage} found" if first_stage else None,
-        title_fontsize=FONT_POINTS,
-    )
-    legend.get_title().set_color(TEXT_COLOUR)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", facecolor=BACKGROUND_COLOUR)
+    add_legend(figure, names, f"lines: labels; fill: what {first_stage} found" if first_stage else None)
+    save_figure(figure, path)
 
 
 def _row(patch: PreviewedPatch, spacing_mm: Sequence[float], is_rgb: bool) -> tuple[Panel, Panel]:

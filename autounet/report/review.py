@@ -6,34 +6,39 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
-from autounet.colours import BACKGROUND_COLOUR, TEXT_COLOUR
+from autounet.colours import TEXT_COLOUR
 from autounet.data.dataset import RawCase
 from autounet.data.io import read_image, read_label
 from autounet.evaluation.suspicion import Review, Suspect
 from autounet.labels import LabelSchema
-from autounet.records import atomic_path
 from autounet.report.overlay import write_overlay
 from autounet.report.panels import (
     CHARACTER_INCHES,
-    DPI,
     FONT_POINTS,
     LEGEND_ROW_INCHES,
     MARGIN_INCHES,
     Panel,
+    add_legend,
     draw_panel,
-    legend_handles,
     legend_rows,
+    new_figure,
+    save_figure,
     short_names,
     write_text,
 )
 from autounet.report.slices import ShownVolume, shown_image, upright_flips
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# `RANK_CASE.png`; the folder may be one that the user keeps other pictures in.
+_PICTURES = "[0-9][0-9][0-9]_*.png"
 _COLUMNS = 4
 _CELL_INCHES = 2.6
 _PANEL_INCHES = 2.3
@@ -77,7 +82,7 @@ def write_pictures(
     """Draw the first cases: `overview.png` with one slice of each, and `RANK_CASE.png` with three.
 
     Args:
-        folder: Where to; earlier pictures there are removed.
+        folder: Where to; an earlier review's pictures of cases there are removed.
         review: The ranking.
         cases: The raw cases by name.
         labels: What the values mean.
@@ -87,7 +92,7 @@ def write_pictures(
     Yields:
         Each case's picture once it is there, and last the overview.
     """
-    for old in folder.glob("*.png"):
+    for old in folder.glob(_PICTURES):
         old.unlink()
     cells = []
     for suspect in review.suspects[:count]:
@@ -140,7 +145,7 @@ def _write_overview(
     names = short_names(labels.class_names)
     num_rows = legend_rows(names, width)
     height = _TITLE_INCHES + rows * cell_height + (num_rows + 0.6) * LEGEND_ROW_INCHES
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=BACKGROUND_COLOUR)
+    figure = new_figure(width, height)
     write_text(figure, MARGIN_INCHES, height - 0.25, title, points=FONT_POINTS + 4)
     how = "fill: prediction by a network that has not seen the case, lines: label, circle: where they disagree most"
     write_text(figure, MARGIN_INCHES, height - 0.52, how)
@@ -149,17 +154,8 @@ def _write_overview(
         left = MARGIN_INCHES + column * _CELL_INCHES
         top = height - _TITLE_INCHES - row * cell_height
         _draw_cell(figure, left, top, suspect, panel, spot, labels)
-    figure.legend(
-        handles=legend_handles(names),
-        loc="lower center",
-        ncol=math.ceil(len(names) / num_rows),
-        fontsize=FONT_POINTS,
-        frameon=False,
-        labelcolor=TEXT_COLOUR,
-        borderaxespad=0.3,
-    )
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", facecolor=BACKGROUND_COLOUR)
+    add_legend(figure, names)
+    save_figure(figure, path)
 
 
 def _draw_cell(

@@ -60,6 +60,22 @@ def test_pictures_of_the_first_cases(tmp_path: Path, reviewed: tuple[Review, Raw
     assert (242, 242, 242) in colours  # text and circles
 
 
+def test_pictures_that_lay_in_the_folder_for_other_reasons_stay(
+    tmp_path: Path, reviewed: tuple[Review, RawDataset]
+) -> None:
+    review, raw = reviewed
+    folder = tmp_path / "review"
+    folder.mkdir()
+    for name in ("holiday.png", "20241105_scan.png"):
+        (folder / name).touch()
+    cases = {case.name: case for case in raw.cases}
+    paths = list(write_pictures(folder, review, cases, raw.description.labels, 1, 1))
+    assert {path.name for path in folder.iterdir()} - {path.name for path in paths} == {
+        "holiday.png",
+        "20241105_scan.png",
+    }
+
+
 def test_the_table_shows_names_as_they_are(reviewed: tuple[Review, RawDataset]) -> None:
     console = Console(width=200)
     with console.capture() as captured:
