@@ -23,7 +23,7 @@ def test_unknown_metrics_are_refused_with_the_nearest() -> None:
         metric_names(["hd95"])
     with pytest.raises(RequestError, match="add --instances"):
         metric_names(["ap_50"])
-    with pytest.raises(RequestError, match="none of objects"):
+    with pytest.raises(RequestError, match="leave out --instances"):
         metric_names(["surface"], OF_INSTANCES)
 
 
