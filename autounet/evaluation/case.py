@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from autounet.evaluation.instances import instance_scores
 from autounet.evaluation.lesions import lesion_scores
-from autounet.evaluation.metrics import IOU_PERCENT, Family, MetricChoice, Values, metric_names
+from autounet.evaluation.metrics import IOU_PERCENT, METRICS, Family, MetricChoice, Values
 from autounet.evaluation.regions import region_scores
 from autounet.evaluation.surfaces import surface_scores
 from autounet.geometry import Array, Triple
@@ -76,7 +76,7 @@ def class_metrics(
         pair = _ClassMasks(*masks, spacing_mm=tuple(spacing_mm[axis] for axis in axes), voxel_ml=voxel_ml)
         values = {name: value for family in families for name, value in _MEASURES[family](pair, choice).items()}
         if choice.regions_between in (entry.name, BACKGROUND_NAME):
-            values |= _regions(reference, prediction, labels, index, between=choice.regions_between == entry.name)
+            values |= _regions(reference, prediction, labels, index, inside=choice.regions_between == BACKGROUND_NAME)
         result[entry.name] = {name: value for name, value in values.items() if name in choice.names}
     return result
 
@@ -150,13 +150,15 @@ def _lesions(pair: _ClassMasks, choice: MetricChoice) -> Values:
     }
 
 
-def _regions(reference: Array, prediction: Array, labels: LabelSchema, index: int, *, between: bool) -> Values:
-    """Of the regions between a class, or of those that it is made of; in whole maps, as regions may be large."""
+def _regions(reference: Array, prediction: Array, labels: LabelSchema, index: int, *, inside: bool) -> Values:
+    """Of the regions inside a class, or of those outside of it; in whole maps, as these reach beyond the class."""
+    masks = [labels.class_mask(label, index) == inside for label in (reference, prediction)]
     annotated = labels.annotated_mask(reference)
-    masks = [labels.class_mask(label, index) ^ between for label in (reference, prediction)]
-    scores = region_scores(*(masks if annotated is None else (mask & annotated for mask in masks)))
+    if annotated is not None:
+        masks = [mask & annotated for mask in masks]
+    scores = region_scores(*masks)
     if scores is None:
-        return dict.fromkeys(metric_names(["regions"], [Family.REGIONS]))
+        return {name: None for name, metric in METRICS.items() if metric.family is Family.REGIONS}
     return {
         "v_rand": scores.rand.whole,
         "v_rand_split": scores.rand.split,

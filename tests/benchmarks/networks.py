@@ -4,15 +4,17 @@
 
 RAW_FOLDER holds Dataset201_ISBI2012EM and Dataset004_Hippocampus. Everything goes through the command line:
 `plan_and_preprocess`, then `train DATASET CONFIGURATION 0 --network NAME --max-time TIME` with the network's own
-recipe (or `--recipe`), which ends with the scores of the fold's validation cases; for the EM stack then `evaluate
---regions-between membrane`. What was measured is kept in WORKSPACE/networks.json: rows that are there are not run
-again, and a network that fails is told of and tried again the next time. Prints tables in Markdown.
+recipe (or `--recipe`), which ends with masks of the fold's validation cases, and `evaluate`, with `--regions-between
+membrane` on the EM stack. A slow network has no time for masks of all of them: then `predict` makes these after it, so
+that all are scored on the same cases. What was measured is kept in WORKSPACE/networks.json: rows that are there are not
+run again, and a network that fails is told of and tried again the next time. Prints tables in Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,15 +23,17 @@ from pathlib import Path
 
 import torch
 
+from autounet.data.dataset import RawDataset
 from autounet.diffusion.options import SEGMENTATION
 from autounet.evaluation.summary import Summary
+from autounet.launch.requirements import split_of
 from autounet.models.folder import ModelRecord, build_network, fold_folder, record_path
 from autounet.networks import NETWORKS
 from autounet.networks.choice import NetworkChoice
 from autounet.plans import file_label
 from autounet.records import Record
 from autounet.training.log import TrainingLog
-from autounet.workspace import dataset_number
+from autounet.workspace import Workspace, dataset_number
 from tests.benchmarks.verbs import Used, run_verb
 
 GIB = 2**30
@@ -122,7 +126,7 @@ def fitting(task: Task, asked: Sequence[str]) -> Iterator[str]:
             yield str(choice)
 
 
-def measured(task: Task, network: str, max_time: str, recipe: str, workspace: Path) -> Row:
+def measured(task: Task, network: str, max_time: str, recipe: str, workspace: Workspace) -> Row:
     """Train a network, score it, and read what the run wrote.
 
     Raises:
@@ -132,14 +136,31 @@ def measured(task: Task, network: str, max_time: str, recipe: str, workspace: Pa
     if recipe:
         options += ["--recipe", recipe]
     used = run_verb("train", task.number, task.configuration, "0", *options)
-    model = workspace / "results" / task.dataset / f"default__{file_label(network)}__{task.configuration}"
-    fold = fold_folder(model, 0)
-    scores = fold / "validation" / "scores.json"
-    if task.boundary:
-        references, scores = workspace / "raw" / task.dataset / "labelsTr", fold / "regions.json"
-        of_regions = ("--metrics", "overlap", "--regions-between", task.boundary, "--missing", "ignore")
-        run_verb("evaluate", str(references), str(fold / "validation"), *of_regions, "-o", str(scores))
+    model = workspace.results / task.dataset / f"default__{file_label(network)}__{task.configuration}"
+    fold, scores = fold_folder(model, 0), model / "scores_all.json"
+    folders = (str(workspace.raw / task.dataset / "labelsTr"), str(masks_of_all(task, model, workspace)))
+    regions = ("--regions-between", task.boundary) if task.boundary else ()
+    # References of training cases have no mask.
+    run_verb("evaluate", *folders, "--metrics", "overlap", *regions, "--missing", "ignore", "-o", str(scores))
     return row_of(fold, Summary.read(scores), used, (task.dataset, network, max_time, recipe))
+
+
+def masks_of_all(task: Task, model: Path, workspace: Workspace) -> Path:
+    """Masks of every validation case: those of the run, or predicted now, where it had no time for all."""
+    raw = RawDataset.load(workspace.raw / task.dataset)
+    names = split_of(workspace.preprocessed / task.dataset, raw, 0).validation
+    of_run = fold_folder(model, 0) / "validation"
+    if Summary.read(of_run / "scores.json").num_cases == len(names):
+        return of_run
+    images, masks = model / "images", model / "masks"
+    for folder in (images, masks):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    for case in raw.cases:
+        for path in case.images if case.name in names else ():
+            (images / path.name).symlink_to(path)
+    run_verb("predict", "-i", str(images), "-o", str(masks), "--model", str(model), "-f", "0")
+    return masks
 
 
 def row_of(fold: Path, summary: Summary, used: Used, what: tuple[str, str, str, str]) -> Row:
@@ -203,12 +224,12 @@ def main() -> None:
     parser.add_argument("--dims", nargs="+", type=int, default=[2, 3], choices=[2, 3])
     parser.add_argument("--recipe", default="", help="paper, clock or nnunet; each network's own by default")
     options = parser.parse_args()
-    workspace: Path = options.workspace.absolute()
-    workspace.mkdir(parents=True, exist_ok=True)
-    if not (workspace / "raw").exists():
-        (workspace / "raw").symlink_to(options.raw.absolute())
-    os.environ["AUTOUNET_WORKSPACE"] = str(workspace)
-    file = workspace / "networks.json"
+    folder: Path = options.workspace.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "raw").exists():
+        (folder / "raw").symlink_to(options.raw.absolute())
+    os.environ["AUTOUNET_WORKSPACE"] = str(folder)
+    workspace, file = Workspace.at(folder), folder / "networks.json"
     rows = Rows.read(file).rows if file.exists() else ()
     for task in (task for task in TASKS if task.dims in options.dims):
         run_verb("plan_and_preprocess", "-d", task.number, "-c", task.configuration)
