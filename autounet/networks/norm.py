@@ -16,6 +16,8 @@ from autounet.networks.layout import CHANNELS_LAST, is_channels_last
 BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 # Of group norm, where the channels can be divided so.
 _NUM_GROUPS = 8
+# Voxels whose sums are formed one after another; those of parts are added in float64.
+_PART = 4096
 
 
 class InstanceNorm(nn.Module):
@@ -46,7 +48,7 @@ class InstanceNorm(nn.Module):
             if torch.is_grad_enabled():
                 normalized: Tensor = _SampleWise.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
                 return normalized
-            return F.group_norm(x, self.num_channels, self.weight, self.bias, self.eps)
+            return _normalize_samples(x, self.weight, self.bias, self.eps)
         # On "meta", where memory is measured, instance norm would decompose into temporaries that no real kernel keeps.
         if x.device.type in ("cpu", "meta"):
             return F.group_norm(x.contiguous(), self.num_channels, self.weight, self.bias, self.eps)
@@ -69,6 +71,8 @@ class CurrentBatchNorm(nn.Module):
         """Normalise every channel."""
         if self.training:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if is_channels_last(x) and not torch.is_grad_enabled():
+            return _normalize_samples(x, self.weight, self.bias, self.eps)
         return F.group_norm(x, len(self.weight), self.weight, self.bias, self.eps)
 
 
@@ -81,6 +85,37 @@ def make_norm(name: NormName, num_spatial_dims: int, num_channels: int, *, affin
         "none": nn.Identity,
     }
     return makers[name]()
+
+
+def _normalize_samples(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Instance norm of a channels-last map, for prediction.
+
+    Group norm takes two thirds of the time, but its kernel for this layout sums the squares of all voxels in float32:
+    where a channel's mean is several times its deviation, three digits are left, and logits were 0.006 off.
+    """
+    mean, variance = _statistics(x)
+    output, unused = torch.empty_like(x), x.new_empty(0)
+    for index in range(len(x)):
+        one = slice(index, index + 1)
+        torch.native_batch_norm(
+            x[one], weight, bias, mean[index], variance[index], False, 0.0, eps, out=(output[one], unused, unused)
+        )
+    return output
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel of each sample, `(B, C)`, of a channels-last map."""
+    voxels = x.movedim(1, -1).flatten(1, -2)
+    mean = voxels.sum(dim=1, keepdim=True).double() / voxels.shape[1]
+    parts = voxels.split(_PART, dim=1)
+    shares = mean.new_tensor([part.shape[1] for part in parts]) / voxels.shape[1]
+    # Batch norm's statistics of one part after the other: its kernel reads channels-last pixels of one row.
+    rows = [sample.T[None, :, None] for part in parts for sample in part]
+    found = [torch.batch_norm_update_stats(row, None, None, 0.0) for row in rows]
+    means, variances = (torch.stack(values).view(len(parts), *x.shape[:2]) for values in zip(*found, strict=True))
+    apart = variances.double() + (means - mean[:, 0]).square()
+    variance = torch.einsum("p,pbc->bc", shares, apart)
+    return mean[:, 0].to(x.dtype), variance.to(x.dtype)
 
 
 class _SampleWise(torch.autograd.Function):
