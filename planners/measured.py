@@ -231,7 +231,9 @@ class MeasuredBudget:
             f"{search.constants.base_features} channels at full resolution. Plan for that with --memory-gib {needs}"
         )
         half = search.constants.half_width
-        narrower = f", or for a narrower network with --features {half}" if half < search.constants.base_features else ""
+        narrower = (
+            f", or for a narrower network with --features {half}" if half < search.constants.base_features else ""
+        )
         return TooLittleMemoryError(self.memory_gib, search.constants.network, f"{need}{narrower}.", float(needs))
 
     def _explain_patch(self, search: PatchSearch, tried: Sequence[Candidate], smallest: int) -> str:
