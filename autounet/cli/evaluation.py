@@ -15,7 +15,7 @@ _MetricsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--metrics",
-        help="Metrics, or overlap, volume, surface, lesions, instances; several may follow.",
+        help="Metrics, or overlap, volume, surface, lesions, regions, instances; several may follow.",
         show_default=False,
     ),
 ]
@@ -27,6 +27,15 @@ _LesionOption = Annotated[
     float, typer.Option("--lesion-iou", help="IoU from which two components are the same lesion.")
 ]
 _InstancesOption = Annotated[bool, typer.Option("--instances", help="Files hold numbered objects, not classes.")]
+_RegionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--regions-between",
+        metavar="CLASS",
+        help="Also score the regions between this class, as cells between membranes: V Rand, V info.",
+        show_default=False,
+    ),
+]
 _MissingOption = Annotated[
     Literal["error", "ignore"], typer.Option("--missing", help="Files without a partner: refused, or left out.")
 ]
@@ -40,6 +49,7 @@ def evaluate(
     tolerance_mm: _ToleranceOption = 1.0,
     lesion_iou: _LesionOption = 0.1,
     instances: _InstancesOption = False,
+    regions_between: _RegionsOption = None,
     missing: _MissingOption = "error",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="JSON file.", show_default="PREDICTION/scores.json")
@@ -58,6 +68,7 @@ def evaluate(
         tolerance_mm=tolerance_mm,
         lesion_iou=lesion_iou,
         instances=instances,
+        regions_between=regions_between,
         missing=missing,
         output=output,
         jobs=jobs,
@@ -84,6 +95,7 @@ def compare(
     tolerance_mm: _ToleranceOption = 1.0,
     lesion_iou: _LesionOption = 0.1,
     instances: _InstancesOption = False,
+    regions_between: _RegionsOption = None,
     missing: _MissingOption = "error",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="JSON file to keep it in.", show_default=False)
@@ -104,6 +116,7 @@ def compare(
         tolerance_mm=tolerance_mm,
         lesion_iou=lesion_iou,
         instances=instances,
+        regions_between=regions_between,
         missing=missing,
         output=output,
         jobs=jobs,
@@ -120,5 +133,6 @@ def compare(
     if output is not None:
         reporter.say(f"Every figure: {output}")
         return
-    options = f"{f' --reference {reference}' if reference else ''}{' --instances' if instances else ''}"
+    between = f" --regions-between '{regions_between}'" if regions_between else ""
+    options = f"{f' --reference {reference}' if reference else ''}{' --instances' if instances else ''}{between}"
     reporter.say(f"Next, to keep every figure: autounet compare {first} {second}{options} -o comparison.json")

@@ -11,10 +11,11 @@ from scipy import ndimage
 
 from autounet.evaluation.instances import instance_scores
 from autounet.evaluation.lesions import lesion_scores
-from autounet.evaluation.metrics import IOU_PERCENT, Family, MetricChoice, Values
+from autounet.evaluation.metrics import IOU_PERCENT, METRICS, Family, MetricChoice, Values
+from autounet.evaluation.regions import region_scores
 from autounet.evaluation.surfaces import surface_scores
 from autounet.geometry import Array, Triple
-from autounet.labels import LabelClass, LabelSchema
+from autounet.labels import BACKGROUND_NAME, LabelClass, LabelSchema
 
 OBJECTS = LabelSchema(classes=(LabelClass(name="objects", values=(1,)),))
 """What is left of an instance map when the objects' numbers are forgotten."""
@@ -61,7 +62,7 @@ def class_metrics(
         annotated_classes: Classes that were annotated in the case; `None` for all.
     """
     families = [family for family in choice.families if family in _MEASURES]
-    if not families:
+    if not families and choice.regions_between is None:
         return {}
     voxel_ml = float(np.prod(spacing_mm)) / _MM3_PER_ML
     axes = _measured_axes(reference.shape)
@@ -74,6 +75,8 @@ def class_metrics(
         masks = _masks(reference[box], prediction[box], labels, index)
         pair = _ClassMasks(*masks, spacing_mm=tuple(spacing_mm[axis] for axis in axes), voxel_ml=voxel_ml)
         values = {name: value for family in families for name, value in _MEASURES[family](pair, choice).items()}
+        if choice.regions_between in (entry.name, BACKGROUND_NAME):
+            values |= _regions(reference, prediction, labels, index, inside=choice.regions_between == BACKGROUND_NAME)
         result[entry.name] = {name: value for name, value in values.items() if name in choice.names}
     return result
 
@@ -144,6 +147,25 @@ def _lesions(pair: _ClassMasks, choice: MetricChoice) -> Values:
         "lesions_found": scores.found,
         "lesions_missed": scores.missed,
         "lesions_spurious": scores.spurious,
+    }
+
+
+def _regions(reference: Array, prediction: Array, labels: LabelSchema, index: int, *, inside: bool) -> Values:
+    """Of the regions inside a class, or of those outside of it; in whole maps, as these reach beyond the class."""
+    masks = [labels.class_mask(label, index) == inside for label in (reference, prediction)]
+    annotated = labels.annotated_mask(reference)
+    if annotated is not None:
+        masks = [mask & annotated for mask in masks]
+    scores = region_scores(*masks)
+    if scores is None:
+        return {name: None for name, metric in METRICS.items() if metric.family is Family.REGIONS}
+    return {
+        "v_rand": scores.rand.whole,
+        "v_rand_split": scores.rand.split,
+        "v_rand_merge": scores.rand.merge,
+        "v_info": scores.info.whole,
+        "v_info_split": scores.info.split,
+        "v_info_merge": scores.info.merge,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,13 @@ from autounet.records import SCHEMA_VERSION, Record
 
 # Chance alone is held responsible for what it would do in more than one of twenty comparisons.
 _SIGNIFICANCE = 0.05
+
+# What of a `MetricChoice` the metrics of a family depend on.
+_WAYS: Mapping[Family, str] = {
+    Family.SURFACE: "tolerance_mm",
+    Family.LESIONS: "lesion_iou",
+    Family.REGIONS: "regions_between",
+}
 
 Verdict = Literal["first", "second", "no difference shown", "too few cases"]
 
@@ -155,11 +162,13 @@ def _require_measured_alike(first: Summary, second: Summary, metrics: Sequence[s
                 f"{name} holds no {', '.join(lacking)}. Score it anew: autounet evaluate REFERENCES PREDICTIONS "
                 f"--metrics {' '.join(metrics)}"
             )
-    ways = (first.choice.tolerance_mm, second.choice.tolerance_mm), (first.choice.lesion_iou, second.choice.lesion_iou)
-    for family, way, option in zip((Family.SURFACE, Family.LESIONS), ways, ("tolerance-mm", "lesion-iou"), strict=True):
-        if way[0] != way[1] and any(METRICS[metric].family is family for metric in metrics):
+    for family, field in _WAYS.items():
+        ways = [getattr(summary.choice, field) for summary in (first, second)]
+        if ways[0] != ways[1] and any(METRICS[metric].family is family for metric in metrics):
+            told = [f"{way:g}" if isinstance(way, float) else way for way in ways]
+            option = field.replace("_", "-")
             raise RequestError(
-                f"{names[0]} was scored with --{option} {way[0]:g}, {names[1]} with {way[1]:g}. Score one of them anew."
+                f"{names[0]} was scored with --{option} {told[0]}, {names[1]} with {told[1]}. Score one of them anew."
             )
 
 

@@ -16,9 +16,10 @@ from autounet.evaluation.metrics import OVERLAP_ALONE, MetricChoice, Values
 from autounet.evaluation.overlap import Confusion, confusion, score_confusion
 from autounet.evaluation.pairs import Pair, pair_folders, read_pair
 from autounet.evaluation.summary import CaseScores, Summary, summarize
-from autounet.labels import BACKGROUND, LabelClass, LabelSchema
+from autounet.labels import BACKGROUND, BACKGROUND_NAME, LabelClass, LabelSchema
 from autounet.parallel import map_ordered, worthwhile_jobs
 from autounet.progress import SILENT, Reporter
+from autounet.records import nearest
 
 Missing = Literal["error", "ignore"]
 
@@ -85,7 +86,7 @@ def evaluate_folders(
         Scores by case and class, and their means.
 
     Raises:
-        RequestError: A folder does not exist, or the file ending cannot be told.
+        RequestError: A folder does not exist, the file ending cannot be told, or the class between regions is unknown.
         DataError: Files without a partner, unreadable ones, ones of different shape or geometry, or values that
             the schema does not declare; all of them at once.
     """
@@ -93,6 +94,8 @@ def evaluate_folders(
     title = f"{prediction_dir} against {reference_dir}"
     problems = list(pairing.alone) if missing == "error" or not pairing.pairs else []
     schema, description = _schema(labels, pairing.description, objects)
+    if schema is not None:
+        _require_boundary(schema, choice)
     tasks = [
         _Task(pair, choice, schema, None if description is None else description.annotated_in(pair.case), objects)
         for pair in pairing.pairs
@@ -103,6 +106,7 @@ def evaluate_folders(
         raise DataError(title, sorted(problems, key=lambda problem: problem.case))
     if schema is None:
         schema = _schema_of_values([item.counts for item in measured if item.counts is not None], reference_dir)
+        _require_boundary(schema, choice)
         if choice.families:
             measured = _measure_all([replace(task, labels=schema) for task in tasks], jobs=jobs, reporter=reporter)
     left_out = [problem.file for problem in pairing.alone]
@@ -119,6 +123,15 @@ def _schema(
         return (labels, None) if description is None else (description.labels, description)
     # Under a schema of the caller's own, names may mean something else.
     return labels, description if set(labels.class_names) <= set(description.labels.class_names) else None
+
+
+def _require_boundary(schema: LabelSchema, choice: MetricChoice) -> None:
+    """Refuse what separates no regions, for there is no such class."""
+    name, known = choice.regions_between, [BACKGROUND_NAME, *schema.class_names]
+    if name is not None and name not in known:
+        raise RequestError(
+            f"--regions-between {name}: no such class.{nearest(name, known)} There are {', '.join(known)}."
+        )
 
 
 def _scores(measured: _Measured, schema: LabelSchema) -> CaseScores:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from autounet.errors import RequestError
 from autounet.records import Record, nearest
@@ -19,6 +19,7 @@ class Family(StrEnum):
     VOLUME = "volume"
     SURFACE = "surface"
     LESIONS = "lesions"
+    REGIONS = "regions"
     INSTANCES = "instances"
 
 
@@ -69,6 +70,12 @@ METRICS: Mapping[str, Metric] = {
     "lesions_found": Metric("lesions found", Family.LESIONS),
     "lesions_missed": Metric("lesions missed", Family.LESIONS, Better.LOWER),
     "lesions_spurious": Metric("lesions spurious", Family.LESIONS, Better.LOWER),
+    "v_rand": Metric("V Rand", Family.REGIONS),
+    "v_rand_split": Metric("V Rand, splits", Family.REGIONS),
+    "v_rand_merge": Metric("V Rand, mergers", Family.REGIONS),
+    "v_info": Metric("V info", Family.REGIONS),
+    "v_info_split": Metric("V info, splits", Family.REGIONS),
+    "v_info_merge": Metric("V info, mergers", Family.REGIONS),
     "ap": Metric("AP 0.5:0.95", Family.INSTANCES),
     **{f"ap_{percent}": Metric(f"AP {percent / 100:g}", Family.INSTANCES) for percent in IOU_PERCENT},
     "f1_50": Metric("F1 at 0.5", Family.INSTANCES),
@@ -79,7 +86,13 @@ METRICS: Mapping[str, Metric] = {
 }
 
 OF_CLASSES = (Family.OVERLAP, Family.VOLUME, Family.SURFACE, Family.LESIONS)
+OF_REGIONS = (*OF_CLASSES, Family.REGIONS)
 OF_INSTANCES = (Family.OVERLAP, Family.INSTANCES)
+
+_OPTIONS: Mapping[Family, str] = {
+    Family.INSTANCES: "of objects: add --instances",
+    Family.REGIONS: "of regions: say what separates them with --regions-between CLASS",
+}
 
 
 class MetricChoice(Record):
@@ -91,11 +104,20 @@ class MetricChoice(Record):
         lesion_iou: Intersection over union from which two components count as one lesion. By default that of Saha et
             al. 2024, "Artificial intelligence and radiologists in prostate cancer detection on MRI (PI-CAI)", Lancet
             Oncology 25: lesions are small, and their outlines disagree.
+        regions_between: The class that separates the regions of `v_rand` and `v_info`, or `background`, for what
+            connects within each class; `None` where they are not measured.
     """
 
     names: tuple[str, ...]
     tolerance_mm: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     lesion_iou: float = Field(default=0.1, gt=0, le=1)
+    regions_between: str | None = None
+
+    @model_validator(mode="after")
+    def _boundary_known(self) -> MetricChoice:
+        if self.regions_between is None and Family.REGIONS in self.families:
+            raise ValueError("metrics of regions need the class between them, 'regions_between'")
+        return self
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -112,7 +134,7 @@ def metric_names(asked: Sequence[str] | None, families: Iterable[Family] = OF_CL
 
     Args:
         asked: Names of metrics or of families; `None` for all of the families.
-        families: What can be measured: those of classes, or of instances.
+        families: What can be measured: those of classes, of these and regions, or of instances.
 
     Raises:
         RequestError: A name is unknown, or cannot be measured here.
@@ -132,6 +154,7 @@ def metric_names(asked: Sequence[str] | None, families: Iterable[Family] = OF_CL
 def _unknown(word: str, known: list[str], families: Iterable[Family]) -> str:
     choices = [*families, *known]
     if word in METRICS or word in list(Family):
-        way = "that of objects: add --instances" if OF_INSTANCES[-1] not in families else "none of objects"
-        return f"'{word}' is a metric that cannot be measured here; it is {way}. There are {', '.join(choices)}."
+        family = METRICS[word].family if word in METRICS else Family(word)
+        kind = _OPTIONS.get(family, "of classes: leave out --instances")
+        return f"'{word}' is a metric that cannot be measured here; it is one {kind}. There are {', '.join(choices)}."
     return f"unknown metric '{word}'.{nearest(word, choices)} There are {', '.join(choices)}."

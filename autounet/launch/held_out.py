@@ -7,24 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from autounet.data.dataset import RawCase
 from autounet.data.splits import Split
 from autounet.errors import RequestError
-from autounet.launch.out_of_fold import (
-    OutOfFold,
-    find_out_of_fold,
-    first_stage_model,
-    predict_missing,
-    require_same,
-)
+from autounet.launch.out_of_fold import OutOfFold, first_stage_model, require_same
+from autounet.launch.unseen import Unseen, find_unpredicted
 from autounet.models.folder import ModelRecord, trained_folds
 from autounet.planners import training_command
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.previous import PreviousStage
 from autounet.preprocessing.store import PreparedStore
-from autounet.progress import Reporter
 from autounet.workspace import Workspace
 
 
@@ -37,19 +30,24 @@ class HeldOut:
         found: The model, and the fold of each case that one of its folds has not seen.
         untold: Cases that every trained fold has seen.
         missing_folds: Folds that would tell of those, and are not trained.
-        record: Of one of the folds.
+        records: Of the trained folds that hold cases out.
     """
 
     plan: Plan
     found: OutOfFold
     untold: tuple[str, ...]
     missing_folds: tuple[int, ...]
-    record: ModelRecord
+    records: tuple[ModelRecord, ...]
 
     @property
     def training_command(self) -> str:
         """What trains the folds that are missing."""
-        return training_command(self.record.plan, self.record.configuration.name, "all-folds")
+        return training_command(self.plan, self.records[0].configuration.name, "all-folds")
+
+    def unpredicted(self, cases: Mapping[str, RawCase]) -> list[Unseen]:
+        """What the folds' own validation left out."""
+        told = {name: cases[name] for name in self.found.fold_of}
+        return find_unpredicted(self.found.model, self.found.model.name, self.records, self.found.fold_of, told)
 
     @property
     def masks(self) -> dict[str, Path]:
@@ -82,12 +80,13 @@ def find_held_out(model: Path, splits: Sequence[Split], names: Sequence[str]) ->
             f"tell of them what it would of a new one. Train others: "
             f"{training_command(any_record.plan, any_record.configuration.name, 'all-folds')}"
         )
-    record = records[numbers[0]]
-    for fold in sorted(set(fold_of.values())):
-        require_same(model, fold, record.plan, splits)
+    plan = records[numbers[0]].plan
+    used = sorted(set(fold_of.values()))
+    for fold in used:
+        require_same(model, fold, plan, splits)
     untold = tuple(name for name in names if name not in fold_of)
     missing = [fold for fold, split in enumerate(splits) if set(untold) & set(split.validation)]
-    return HeldOut(record.plan, OutOfFold(model, fold_of), untold, tuple(missing), record)
+    return HeldOut(plan, OutOfFold(model, fold_of), untold, tuple(missing), tuple(records[fold] for fold in used))
 
 
 def stored_previous_stage(
@@ -123,35 +122,3 @@ def stored_previous_stage(
     for name in chosen:
         previous.prepare(name, plan)
     return previous
-
-
-def predict_held_out(
-    held_out: HeldOut,
-    cases: Mapping[str, RawCase],
-    workspace: Workspace,
-    splits: Sequence[Split],
-    device: torch.device,
-    reporter: Reporter,
-) -> dict[str, Path]:
-    """Predict what the folds' own validation left out, of a cascade by both stages.
-
-    Returns:
-        Case to its mask, on the raw image's grid.
-
-    Raises:
-        RequestError: Folds of a cascade's first stage are missing.
-    """
-    masks = held_out.masks
-    waiting = [name for name, path in masks.items() if not path.exists()]
-    earlier: dict[str, Path] | None = None
-    if held_out.record.configuration.previous_stage is not None:
-        earlier = {}
-        for fold in sorted({held_out.found.fold_of[name] for name in waiting}, key=str):
-            names = [name for name in waiting if held_out.found.fold_of[name] == fold]
-            configuration = held_out.record.configuration
-            first = find_out_of_fold(workspace, held_out.plan, configuration, fold, names, splits)
-            of_fold = {name: first.mask(name, held_out.plan.file_ending) for name in names}
-            predict_missing(first, cases, of_fold, device, reporter)
-            earlier |= of_fold
-    predict_missing(held_out.found, cases, masks, device, reporter, earlier)
-    return masks

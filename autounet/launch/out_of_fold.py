@@ -146,9 +146,8 @@ def predict_missing(
     masks: Mapping[str, Path],
     device: torch.device,
     reporter: Reporter,
-    earlier: Mapping[str, Path] | None = None,
 ) -> None:
-    """Predict the cases whose mask the model's own validation left out, having had no time for them.
+    """Predict the cases whose mask the first stage's own validation left out, having had no time for them.
 
     Args:
         out_of_fold: Which fold tells of which case.
@@ -156,7 +155,6 @@ def predict_missing(
         masks: Where each mask belongs, in the order to work in.
         device: Where to predict.
         reporter: Shows the progress.
-        earlier: Masks by the first stage, where the model is the second of a cascade.
     """
     waiting = [name for name in masks if not masks[name].exists()]
     folds = sorted({str(out_of_fold.fold_of[name]) for name in waiting})
@@ -164,7 +162,7 @@ def predict_missing(
     for name in reporter.track(waiting, f"predict by {out_of_fold.model.name}", len(waiting)) if waiting else ():
         if not masks[name].exists():  # another run may have made it meanwhile
             predictor = predictors[str(out_of_fold.fold_of[name])]
-            predict_case(predictor, cases[name], masks[name], None if earlier is None else earlier[name])
+            predict_case(predictor, cases[name], masks[name])
 
 
 def first_stage_model(workspace: Workspace, plan: Plan, configuration: Configuration) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -14,10 +15,9 @@ from autounet.inference.cases import OutputOptions, is_finished, predict_cases
 from autounet.inference.failures import error_of
 from autounet.inference.predictor import Predictor, prediction_precision
 from autounet.inference.probabilities import ProbabilityFormat
-from autounet.launch.contenders import Contender, median_shape
-from autounet.models.folder import fold_folder
+from autounet.launch.contenders import median_shape
+from autounet.models.folder import FoldName, ModelRecord, fold_folder
 from autounet.progress import Reporter, duration
-from autounet.training.device import choose_device
 from autounet.training.precision import Precision
 
 # Reading, resampling and writing add to what the network takes.
@@ -25,37 +25,76 @@ _MARGIN = 1.3
 
 
 @dataclass(frozen=True)
-class _Missing:
-    """Cases that a fold has to predict."""
+class Unseen:
+    """Cases that a fold of a model has not seen, and has not predicted yet.
 
-    contender: Contender
-    fold: int
+    Attributes:
+        model: The model folder.
+        name: Of the model, for people.
+        record: Of the fold.
+        cases: To predict.
+    """
+
+    model: Path
+    name: str
+    record: ModelRecord
     cases: tuple[RawCase, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where the fold's predictions lie."""
+        return fold_folder(self.model, self.record.fold) / "validation"
 
     def predictor(self, device: torch.device, precision: Precision) -> Predictor:
         """The fold alone; in a cascade, with that fold of the first stage, which has not seen the cases either."""
-        folds = [str(self.fold)]
-        chosen = Predictor.load(self.contender.folder, folds=folds, device=device, precision=precision)
-        first = first_stage_of(self.contender.folder, self.contender.records[self.fold])
+        folds = [str(self.record.fold)]
+        chosen = Predictor.load(self.model, folds=folds, device=device, precision=precision)
+        first = first_stage_of(self.model, self.record)
         if first is None:
             return chosen
         return replace(chosen, first=Predictor.load(first, folds=folds, device=device, precision=precision))
 
 
-def predict_unseen(
-    contenders: Sequence[Contender],
+def find_unpredicted(
+    model: Path,
+    name: str,
+    records: Iterable[ModelRecord],
+    fold_of: Mapping[str, FoldName],
     cases: Mapping[str, RawCase],
-    *,
-    with_probabilities: bool,
-    device: str,
-    reporter: Reporter,
-) -> tuple[str, ...]:
-    """Predict every case that lacks its out-of-fold prediction, into the `validation` folder of its fold.
+    form: ProbabilityFormat | None = None,
+) -> list[Unseen]:
+    """What the final validations of a model's folds left out.
 
     Args:
-        contenders: The models.
-        cases: To be compared on, by name.
-        with_probabilities: They are needed too, for ensembles and thresholds; written slab by slab.
+        model: The model folder.
+        name: Of the model, for people.
+        records: Of its folds.
+        fold_of: Of each case, the fold that was not trained on it.
+        cases: That are asked for, by name.
+        form: Of the probabilities, where they are needed too.
+    """
+    found = []
+    for record in records:
+        entry = Unseen(model, name, record, ())
+        waiting = tuple(
+            case
+            for case_name, case in cases.items()
+            if fold_of[case_name] == record.fold
+            and not is_finished(entry.folder, case_name, record.plan.file_ending, form)
+        )
+        if waiting:
+            found.append(replace(entry, cases=waiting))
+    return found
+
+
+def predict_unseen(
+    waiting: Sequence[Unseen], *, form: ProbabilityFormat | None = None, device: torch.device, reporter: Reporter
+) -> tuple[str, ...]:
+    """Predict cases by folds that have not seen them, into the `validation` folders of these.
+
+    Args:
+        waiting: Which by which.
+        form: Of the probabilities, where they are needed too; written slab by slab.
         device: Where to predict.
         reporter: Told how much is missing, and how long it will take, before the start.
 
@@ -66,43 +105,26 @@ def predict_unseen(
         DataError: Some cases cannot be read; all others were predicted.
         WorkError: Some failed.
     """
-    form: ProbabilityFormat | None = "b2nd" if with_probabilities else None
-    waiting = [entry for contender in contenders for entry in _missing(contender, cases, form)]
     if not waiting:
         return ()
-    chosen = choose_device(device)
-    if chosen.type == "cpu":
+    if device.type == "cpu":
         keep_large_blocks()
-    precision = prediction_precision(chosen)
+    precision = prediction_precision(device)
     told, seconds = [], 0.0
-    for contender in contenders:
-        own = [entry for entry in waiting if entry.contender is contender]
+    for name in dict.fromkeys(entry.name for entry in waiting):
+        own = [entry for entry in waiting if entry.name == name]
         count = sum(len(entry.cases) for entry in own)
-        if own:
-            seconds += _MARGIN * count * _seconds_a_case(own[0].predictor(chosen, precision))
-            what = "probabilities or masks" if with_probabilities else "masks"
-            told.append(f"{contender.name}: {what} of {count} of {len(cases)} cases were missing and are predicted")
-            reporter.say(told[-1])
-    reporter.say(f"that takes about {duration(seconds)} on {chosen.type}; stopped and run again, it goes on")
+        seconds += _MARGIN * count * _seconds_a_case(own[0].predictor(device, precision))
+        what = "masks" if form is None else "probabilities or masks"
+        told.append(f"{name}: {what} of {count} case{'s' * (count > 1)} were missing and are predicted")
+        reporter.say(told[-1])
+    reporter.say(f"that takes about {duration(seconds)} on {device.type}; stopped and run again, it goes on")
     for entry in waiting:
-        folder = fold_folder(entry.contender.folder, entry.fold) / "validation"
-        lane = (entry.predictor(chosen, precision),)
-        failures = predict_cases([lane], entry.cases, folder, OutputOptions(form), reporter)
+        lane = (entry.predictor(device, precision),)
+        failures = predict_cases([lane], entry.cases, entry.folder, OutputOptions(form), reporter)
         if failures:
-            raise error_of(failures, f"fold {entry.fold} of {entry.contender.name}")
+            raise error_of(failures, f"fold {entry.record.fold} of {entry.name}")
     return tuple(told)
-
-
-def _missing(contender: Contender, cases: Mapping[str, RawCase], form: ProbabilityFormat | None) -> Iterator[_Missing]:
-    for fold in contender.records:
-        folder = fold_folder(contender.folder, fold) / "validation"
-        missing = tuple(
-            case
-            for name, case in cases.items()
-            if contender.fold_of[name] == fold and not is_finished(folder, name, contender.plan.file_ending, form)
-        )
-        if missing:
-            yield _Missing(contender, fold, missing)
 
 
 def _seconds_a_case(predictor: Predictor) -> float:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autounet.network_plan import NetworkPlan, Padding
 from autounet.networks.description import ActivationName, ConvOptions, NormName, UpsamplingName
+from autounet.networks.joining import Convolution, convolve_joined
 from autounet.networks.norm import make_norm
 
-CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLUTIONS: dict[int, Callable[..., Convolution]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 POOLING: dict[int, Callable[..., nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 MAX_POOLING: dict[int, Callable[..., nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -99,8 +100,12 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in, *spatial)` to `(B, out, *spatial / stride)`, less what a valid convolution loses."""
-        normalized: Tensor = self.norm(self.dropout(self.conv(x)))
-        return normalized
+        return self.finish(self.conv(x))
+
+    def finish(self, convolved: Tensor) -> Tensor:
+        """What comes after the convolution."""
+        finished: Tensor = self.norm(self.dropout(convolved))
+        return finished
 
 
 class ConvUnit(ConvNorm):
@@ -119,9 +124,9 @@ class ConvUnit(ConvNorm):
         super().__init__(style, in_channels, out_channels, kernel, stride, bias=bias)
         self.activation = make_activation(style.activation, out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(B, in, *spatial)` to `(B, out, *spatial / stride)`, less what a valid convolution loses."""
-        activated: Tensor = self.activation(super().forward(x))
+    def finish(self, convolved: Tensor) -> Tensor:
+        """What comes after the convolution."""
+        activated: Tensor = self.activation(super().finish(convolved))
         return activated
 
 
@@ -154,6 +159,14 @@ class ConvStack(BlockStack):
     """Several units."""
 
     block = ConvUnit
+
+    def join(self, up: nn.Module, coarse: Tensor, skip: Tensor) -> Tensor:
+        """`self(cat([up(coarse), skip]))`: from `(B, in, *spatial / stride)` and `(B, C, *spatial)`."""
+        first, *others = cast(Iterable[ConvUnit], self)
+        x = first.finish(convolve_joined(up, first.conv, coarse, skip))
+        for unit in others:
+            x = unit(x)
+        return x
 
 
 class LinearUp(nn.Module):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from autounet.networks.norm import CHANNELS_LAST
+CHANNELS_LAST: dict[int, torch.memory_format] = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def fast_layout(num_spatial_dims: int, device: torch.device, dtype: torch.dtype) -> torch.memory_format:
@@ -28,3 +28,17 @@ def set_layout(network: nn.Module, layout: torch.memory_format) -> None:
             # `contiguous` would leave a kernel of one input channel as it is, for it lies in either layout, and the
             # convolution would take it for contiguous, and so its output.
             parameter.data = parameter.data.to(memory_format=layout)
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether a map `(B, C, *spatial)` lies as `fast_layout` has it on a CPU, and has several channels.
+
+    Then kernels are used that are made for this layout; never in a graph for ONNX, which has none.
+    """
+    return (
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and not x.is_contiguous()
+        and x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim])
+        and not torch.onnx.is_in_onnx_export()
+    )

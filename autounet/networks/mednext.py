@@ -23,7 +23,7 @@ bottleneck, has a 1x1x1 head (deep supervision).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -191,7 +191,7 @@ class MedNeXtBlock(nn.Module):
         ratio: How many times more channels there are inside than come.
     """
 
-    layers: ClassVar = CONVOLUTIONS
+    layers: ClassVar[Mapping[int, Callable[..., nn.Module]]] = CONVOLUTIONS
 
     def __init__(
         self,

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autounet.networks.description import NormName
+from autounet.networks.layout import CHANNELS_LAST, is_channels_last
 
 BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 # Of group norm, where the channels can be divided so.
 _NUM_GROUPS = 8
-CHANNELS_LAST: dict[int, torch.memory_format] = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class InstanceNorm(nn.Module):
@@ -42,8 +42,8 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise every channel of every sample over its spatial axes."""
-        if x.device.type == "cpu" and _is_channels_last(x):
-            if torch.is_grad_enabled() and not torch.onnx.is_in_onnx_export():
+        if is_channels_last(x):
+            if torch.is_grad_enabled():
                 normalized: Tensor = _SampleWise.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
                 return normalized
             return F.group_norm(x, self.num_channels, self.weight, self.bias, self.eps)
@@ -81,15 +81,6 @@ def make_norm(name: NormName, num_spatial_dims: int, num_channels: int, *, affin
         "none": nn.Identity,
     }
     return makers[name]()
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    """Whether the channels of a voxel lie side by side, and there are several."""
-    return (
-        x.dtype in (torch.float32, torch.float64)
-        and not x.is_contiguous()
-        and x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim])
-    )
 
 
 class _SampleWise(torch.autograd.Function):

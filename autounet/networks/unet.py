@@ -13,8 +13,8 @@ convolutions up, skips concatenated, a 1x1 head at every decoder resolution.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from autounet.network_plan import NetworkPlan
@@ -67,7 +67,7 @@ class UNet(SegmentationNetwork):
             skips.append(x)
         outputs: list[Tensor] = [] if self.decoder else [self.heads[0](x)]
         for level in reversed(range(len(self.decoder))):
-            x = self.decoder[level](torch.cat([self.up[level](x), skips[level]], dim=1))
+            x = cast(ConvStack, self.decoder[level]).join(self.up[level], x, skips[level])
             if self.deep_supervision or level == 0:
                 outputs.insert(0, self.heads[level](x))
         return outputs

@@ -23,7 +23,7 @@ after every convolution; here `dropout` is off unless asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -99,10 +99,10 @@ class UNetPlusPlus(SegmentationNetwork):
         self.require_size(x)
         rows: list[list[Tensor]] = [[] for _ in range(self.depth + 1)]
         for row, column in _places(self.depth):
-            node = self.nodes[_key(row, column)]
+            node = cast(ConvStack, self.nodes[_key(row, column)])
             if column:
-                below = self.up[_key(row, column)](rows[row + 1][column - 1])
-                rows[row].append(node(torch.cat([below, *rows[row]], dim=1)))
+                skip = torch.cat(rows[row], dim=1) if column > 1 else rows[row][0]
+                rows[row].append(node.join(self.up[_key(row, column)], rows[row + 1][column - 1], skip))
             else:
                 rows[row].append(node(self.pool[row - 1](rows[row - 1][0]) if row else x))
         outputs = [head(rows[0][int(column)]) for column, head in reversed(list(self.heads.items()))]

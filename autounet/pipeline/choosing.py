@@ -15,6 +15,7 @@ from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
     from autounet.evaluation.postprocessing import Postprocessing
+    from autounet.inference.probabilities import ProbabilityFormat
     from autounet.models.best import Best
 
 
@@ -79,9 +80,10 @@ def find_best(
     from autounet.launch.best import Wishes, decide
     from autounet.launch.contenders import find_contest
     from autounet.launch.requirements import all_splits
-    from autounet.launch.unseen import predict_unseen
+    from autounet.launch.unseen import find_unpredicted, predict_unseen
     from autounet.models.best import best_path, write_best
     from autounet.pipeline.folders import raw_folder
+    from autounet.training.device import choose_device
 
     name = workspace.find_dataset(dataset)
     raw = RawDataset.load(raw_folder(workspace, dataset))
@@ -93,13 +95,13 @@ def find_best(
     by_name = {case.name: case for case in raw.cases}
     cases = {case: by_name[case] for case in contest.cases}
     wishes = Wishes(ensembles, thresholds)
-    made = predict_unseen(
-        contest.contenders,
-        cases,
-        with_probabilities=wishes.need_probabilities(len(contest.contenders)),
-        device=device,
-        reporter=reporter,
-    )
+    form: ProbabilityFormat | None = "b2nd" if wishes.need_probabilities(len(contest.contenders)) else None
+    waiting = [
+        entry
+        for one in contest.contenders
+        for entry in find_unpredicted(one.folder, one.name, one.records.values(), one.fold_of, cases, form)
+    ]
+    made = predict_unseen(waiting, form=form, device=choose_device(device), reporter=reporter)
     best = decide(name, labels, contest, cases, wishes, jobs=jobs or available_cpus(), reporter=reporter)
     best = best.model_copy(update={"notes": (*best.notes, *made)})
     path = best_path(workspace, name)

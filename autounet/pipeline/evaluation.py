@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Few questions find more than many: each has one chance in twenty to be answered by chance alone.
 _COMPARED = ("dice", "hd95_mm", "surface_dice", "lesion_f1")
+_COMPARED_OF_REGIONS = ("v_rand", "v_info")
 _COMPARED_OF_OBJECTS = ("dice", "ap", "aji", "count_error")
 
 
@@ -28,6 +29,7 @@ def evaluate(
     tolerance_mm: float = 1.0,
     lesion_iou: float = 0.1,
     instances: bool = False,
+    regions_between: str | None = None,
     missing: Literal["error", "ignore"] = "error",
     output: Path | None = None,
     jobs: int | None = None,
@@ -42,6 +44,8 @@ def evaluate(
         tolerance_mm: Distance up to which two surfaces count as one.
         lesion_iou: Intersection over union from which two components count as one lesion.
         instances: The files hold numbers of objects, not classes.
+        regions_between: Also score the regions that this class separates, as membranes do; `background` for those
+            that the classes themselves consist of.
         missing: Refuse files without a partner, or leave them out and name them in the scores.
         output: JSON file for the scores; `scores.json` in the prediction folder by default. CSVs go beside it.
         jobs: Worker processes; one a processor by default.
@@ -58,7 +62,7 @@ def evaluate(
     from autounet.evaluation.summary import write_summary
 
     path = output or prediction / "scores.json"
-    choice = _choice(metrics, tolerance_mm, lesion_iou, instances)
+    choice = _choice(metrics, tolerance_mm, lesion_iou, instances, regions_between)
     summary = evaluate_folders(
         reference,
         prediction,
@@ -81,6 +85,7 @@ def compare(
     tolerance_mm: float = 1.0,
     lesion_iou: float = 0.1,
     instances: bool = False,
+    regions_between: str | None = None,
     missing: Literal["error", "ignore"] = "error",
     output: Path | None = None,
     jobs: int | None = None,
@@ -96,6 +101,7 @@ def compare(
         tolerance_mm: With `reference`, as in `evaluate`.
         lesion_iou: Likewise.
         instances: Likewise.
+        regions_between: Likewise.
         missing: Refuse cases that only one has, or leave them out.
         output: JSON file for the comparison, if it is to be kept.
         jobs: Worker processes; one a processor by default.
@@ -115,11 +121,12 @@ def compare(
     if reference is None:
         summaries = [Summary.read(_scores_file(path)) for path in (first, second)]
         measured = [name for name in measured_metrics(summaries[0]) if name in measured_metrics(summaries[1])]
-        usual = [name for name in (*_COMPARED, *_COMPARED_OF_OBJECTS[1:]) if name in measured]
+        usual = [name for name in (*_COMPARED, *_COMPARED_OF_REGIONS, *_COMPARED_OF_OBJECTS[1:]) if name in measured]
         names = metric_names(usual if metrics is None else metrics, Family)
     else:
-        usual = list(_COMPARED_OF_OBJECTS if instances else _COMPARED)
-        choice = _choice(usual if metrics is None else metrics, tolerance_mm, lesion_iou, instances)
+        of_classes = _COMPARED if regions_between is None else (*_COMPARED, *_COMPARED_OF_REGIONS)
+        asked = metrics or (_COMPARED_OF_OBJECTS if instances else of_classes)
+        choice = _choice(asked, tolerance_mm, lesion_iou, instances, regions_between)
         names = choice.names
         summaries = [
             evaluate_folders(
@@ -139,13 +146,30 @@ def compare(
     return comparison
 
 
-def _choice(metrics: Sequence[str] | None, tolerance_mm: float, lesion_iou: float, instances: bool) -> MetricChoice:
-    from autounet.evaluation.metrics import OF_CLASSES, OF_INSTANCES, MetricChoice, metric_names
+def _choice(
+    metrics: Sequence[str] | None,
+    tolerance_mm: float,
+    lesion_iou: float,
+    instances: bool,
+    regions_between: str | None,
+) -> MetricChoice:
+    from autounet.evaluation.metrics import OF_CLASSES, OF_INSTANCES, OF_REGIONS, Family, MetricChoice, metric_names
 
-    names = metric_names(metrics, OF_INSTANCES if instances else OF_CLASSES)
-    return MetricChoice.parse(
-        {"names": names, "tolerance_mm": tolerance_mm, "lesion_iou": lesion_iou}, "the choice of metrics"
-    )
+    if instances and regions_between is not None:
+        raise RequestError(
+            "--instances and --regions-between exclude each other: numbered objects have no class between"
+        )
+    families = OF_INSTANCES if instances else OF_CLASSES if regions_between is None else OF_REGIONS
+    names = metric_names(metrics, families)
+    if regions_between is not None and not set(names) & set(metric_names([Family.REGIONS], families)):
+        names = metric_names([*names, Family.REGIONS], families)
+    choice = {
+        "names": names,
+        "tolerance_mm": tolerance_mm,
+        "lesion_iou": lesion_iou,
+        "regions_between": regions_between,
+    }
+    return MetricChoice.parse(choice, "the choice of metrics")
 
 
 def _scores_file(path: Path) -> Path:

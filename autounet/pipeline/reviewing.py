@@ -79,8 +79,9 @@ def review(
     """
     from autounet.evaluation.judging import judge_cases
     from autounet.evaluation.suspicion import Review, rank_cases, typical_dice, write_review
-    from autounet.launch.held_out import find_held_out, predict_held_out
+    from autounet.launch.held_out import find_held_out
     from autounet.launch.requirements import all_splits
+    from autounet.launch.unseen import predict_unseen
     from autounet.models.folder import find_model
     from autounet.report.review import write_pictures
     from autounet.training.device import choose_device
@@ -92,9 +93,8 @@ def review(
     folder = model or find_model(workspace, name, configuration)
     held_out = find_held_out(folder, splits, sorted(cases))
     _require_same_labels(held_out, raw)
-    masks = predict_held_out(held_out, cases, workspace, splits, choose_device(device), reporter)
-    pairs = _pairs(held_out, masks, cases)
-    judged = judge_cases(pairs, name, jobs=jobs or available_cpus(), reporter=reporter)
+    predict_unseen(held_out.unpredicted(cases), device=choose_device(device), reporter=reporter)
+    judged = judge_cases(_pairs(held_out, cases), name, jobs=jobs or available_cpus(), reporter=reporter)
     result = Review(
         dataset=name,
         model=str(folder),
@@ -118,13 +118,13 @@ def review(
     )
 
 
-def _pairs(held_out: HeldOut, masks: Mapping[str, Path], cases: Mapping[str, RawCase]) -> list[LabelledCase]:
+def _pairs(held_out: HeldOut, cases: Mapping[str, RawCase]) -> list[LabelledCase]:
     """Labels beside predictions of them."""
     from autounet.evaluation.judging import LabelledCase
 
     return [
         LabelledCase(name, label, mask, str(held_out.found.fold_of[name]), held_out.plan.labels, cases[name].annotated)
-        for name, mask in masks.items()
+        for name, mask in held_out.masks.items()
         if (label := cases[name].label) is not None
     ]
 

@@ -1,6 +1,6 @@
 """Figures of the whole pipeline on Dataset004_Hippocampus; run from the checkout.
 
-    python tests/benchmarks/hippocampus.py RAW_FOLDER [--max-time 10m] [--workspace DIR]
+    python -m tests.benchmarks.hippocampus RAW_FOLDER [--max-time 10m] [--workspace DIR]
 
 RAW_FOLDER holds Dataset004_Hippocampus. Prints wall time, peak memory and scores of every step, as a table in Markdown.
 """
@@ -10,26 +10,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
+
+from tests.benchmarks.verbs import run_verb
 
 DATASET = "Dataset004_Hippocampus"
 
 
-def run(name: str, *arguments: str) -> float:
-    """Run `autounet ARGUMENTS` and print its wall time and the peak memory of its main process."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "autounet", *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"autounet {' '.join(arguments)} ended with status {status}")
-    peak_gib = usage.ru_maxrss / 2**20
-    print(f"| {name} | `autounet {' '.join(arguments[:6])}` | {seconds:.1f} s | {peak_gib:.2f} GiB |", flush=True)
-    return seconds
+def run(name: str, *arguments: str) -> None:
+    """Run `autounet ARGUMENTS` and print what it took."""
+    used = run_verb(*arguments)
+    command = f"`autounet {' '.join(arguments[:6])}`"
+    print(f"| {name} | {command} | {used.seconds:.1f} s | {used.peak_gib:.2f} GiB |", flush=True)
 
 
 def main() -> None:

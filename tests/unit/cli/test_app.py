@@ -31,7 +31,7 @@ PLANNING = {
     "--jobs",
     "--workspace",
 }
-SCORING = {"--metrics", "--tolerance-mm", "--lesion-iou", "--instances", "--missing", "--jobs"}
+SCORING = {"--metrics", "--tolerance-mm", "--lesion-iou", "--instances", "--regions-between", "--missing", "--jobs"}
 # Adding to it is a decision; removing from it breaks users' scripts.
 SURFACE = {
     "dataset create": {

@@ -71,6 +71,25 @@ def test_several_metrics_may_follow(folders: Path, monkeypatch: pytest.MonkeyPat
     ]
 
 
+def test_regions_come_on_top_of_what_was_asked_for(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    between = ("--regions-between", "class 1")
+    assert run(monkeypatch, "evaluate", "labels", "new", "--metrics", "dice", *between, "-o", "new.json") == 0
+    assert "V Rand, mergers" in capsys.readouterr().out
+    content = json.loads((folders / "new.json").read_text(encoding="utf-8"))
+    assert len(content["cases"][0]["classes"]["class 1"]["metrics"]) == 6
+    assert run(monkeypatch, "evaluate", "labels", "old", "--metrics", "v_rand", *between, "-o", "old.json") == 0
+    content = json.loads((folders / "old.json").read_text(encoding="utf-8"))
+    assert list(content["cases"][0]["classes"]["class 1"]["metrics"]) == ["v_rand"]
+    assert run(monkeypatch, "compare", "old.json", "new.json") == 0
+    assert "V Rand" in capsys.readouterr().out
+    assert run(monkeypatch, "compare", "old", "new", "-r", "labels", *between) == 0
+    said = capsys.readouterr().out
+    assert "V info" in said
+    assert "--regions-between 'class 1' -o comparison.json" in " ".join(said.split())
+
+
 @pytest.mark.parametrize("scored_before", [False, True])
 def test_compare_says_which_is_better(
     folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scored_before: bool
@@ -105,6 +124,8 @@ def test_what_cannot_be_done_is_refused_with_the_way_out(
         (("evaluate", "labels", "new"), "case_03"),
         (("evaluate", "labels", "new", "--metrics", "hd95"), "Did you mean 'hd95_mm'?"),
         (("evaluate", "labels", "new", "--lesion-iou", "0"), "lesion_iou"),
+        (("evaluate", "labels", "new", "--metrics", "v_info"), "--regions-between CLASS"),
+        (("evaluate", "labels", "new", "--regions-between", "wall", "--instances"), "exclude each other"),
         (("compare", "old", "new"), "--reference FOLDER"),
         (("compare", "elsewhere", "old"), "elsewhere"),
         (("compare", "old", "new", "-r", "labels"), "case_04"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autounet.evaluation.case import class_metrics, object_metrics
-from autounet.evaluation.metrics import METRICS, OF_INSTANCES, Family, MetricChoice, metric_names
+from autounet.evaluation.metrics import METRICS, OF_INSTANCES, OF_REGIONS, Family, MetricChoice, metric_names
 from autounet.evaluation.surfaces import surface_scores
 from autounet.geometry import Triple
 from autounet.labels import LabelClass, LabelSchema
@@ -115,6 +115,65 @@ def test_the_tolerance_and_the_overlap_of_lesions_are_the_chosen_ones() -> None:
         choice = MetricChoice(names=EVERYTHING.names, tolerance_mm=tolerance_mm, lesion_iou=lesion_iou)
         found = measure(reference, prediction, choice=choice)["organ"]
         assert (found["surface_dice"] != 1, found["lesions_found"]) == expected
+
+
+CELLS = LabelSchema(
+    classes=(LabelClass(name="membrane", values=(1,)), LabelClass(name="nucleus", values=(2,))), ignore_value=9
+)
+
+
+def two_cells() -> np.ndarray:
+    """Two cells of one slice, a membrane of one voxel between them, a nucleus in the first."""
+    label = np.zeros((1, 8, 9), np.uint8)
+    label[0, :, 4] = 1
+    label[0, 2:4, 1:3] = 2
+    return label
+
+
+def between(name: str, names: tuple[str, ...] = ("regions",)) -> MetricChoice:
+    return MetricChoice(names=metric_names(names, OF_REGIONS), regions_between=name)
+
+
+def test_regions_are_whatever_a_class_leaves() -> None:
+    gap = two_cells()
+    gap[0, 0, 4] = 0
+    gap[0, 3:5, 3] = 2
+    found = measure(two_cells(), gap, CELLS, choice=between("membrane"))
+    # What of a cell is nucleus does not matter; the gap merges both cells.
+    assert {name: round(value, 9) for name, value in found["membrane"].items() if value is not None} == {
+        "v_rand": round(2 / 3, 9),
+        "v_rand_split": 1,
+        "v_rand_merge": 0.5,
+        "v_info": 0,
+        "v_info_split": 1,
+        "v_info_merge": 0,
+    }
+    assert found["nucleus"] == {}
+    few = measure(two_cells(), gap, CELLS, choice=between("membrane", ("v_info", "volume_error_relative")))
+    assert list(few["membrane"]) == ["volume_error_relative", "v_info"]
+    assert list(few["nucleus"]) == ["volume_error_relative"]
+
+
+def test_regions_between_the_background_are_what_a_class_consists_of() -> None:
+    # The challenge's own files: membranes are 0, cells are not.
+    cells = LabelSchema(classes=(LabelClass(name="cell", values=(1,)),))
+    reference = (two_cells() != 1).astype(np.uint8)
+    gap = reference.copy()
+    gap[0, 0, 4] = 1
+    found = measure(reference, gap, cells, choice=between("background"))["cell"]
+    assert [found["v_rand_split"], found["v_rand_merge"]] == pytest.approx([1, 0.5])
+
+
+def test_ignored_voxels_are_of_no_region() -> None:
+    reference, gap = two_cells(), two_cells()
+    reference[0, 6:] = 9
+    gap[0, 7, 4] = 0
+    # The gap lies where nothing counts, so that it merges nothing.
+    found = measure(reference, gap, CELLS, choice=between("membrane"))["membrane"]
+    assert [found["v_rand"], found["v_info"]] == pytest.approx([1, 1])
+    none = measure(np.ones_like(gap), gap, CELLS, choice=between("membrane"))["membrane"]
+    assert set(none.values()) == {None}
+    assert tuple(none) == between("membrane").names
 
 
 def test_every_metric_of_objects() -> None:

@@ -157,6 +157,10 @@ def test_both_must_have_been_measured_and_in_the_same_way() -> None:
     with pytest.raises(RequestError, match=r"tolerance-mm 1, .* with 2"):
         compare_summaries(first, second, ["surface_dice"])
     assert compare_summaries(first, second, ["dice"]).num_cases == 2
+    ways = [MetricChoice(names=("v_rand",), regions_between=name) for name in ("membrane", "background")]
+    between = [scored([0.5, 0.6], {"v_rand": [1.0, 1.0]}, choice=way) for way in ways]
+    with pytest.raises(RequestError, match=r"regions-between membrane, .* with background"):
+        compare_summaries(between[0], between[1], ["v_rand"])
     assert measured_metrics(first)[-1] == "surface_dice"
 
 

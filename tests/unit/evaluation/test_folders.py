@@ -10,7 +10,7 @@ from autounet import parallel
 from autounet.data.io import write_label
 from autounet.errors import DataError, RequestError
 from autounet.evaluation import evaluate_folders
-from autounet.evaluation.metrics import OF_INSTANCES, MetricChoice, metric_names
+from autounet.evaluation.metrics import OF_INSTANCES, OF_REGIONS, MetricChoice, metric_names
 from autounet.geometry import Geometry, Triple
 from autounet.labels import LabelClass, LabelSchema
 
@@ -156,6 +156,20 @@ def test_every_metric_reaches_the_summary(pair: tuple[Path, Path], described: bo
     assert summary.foreground["hd95_mm"].num_cases == 1
     assert summary.cases[1].classes[next(iter(summary.class_means))].metrics["hd95_mm"] is None
     assert summary.choice == choice
+
+
+@pytest.mark.parametrize(("described", "name"), [(True, "wall"), (False, "class 1")])
+def test_regions_between_a_class(pair: tuple[Path, Path], described: bool, name: str) -> None:
+    references, predictions = pair
+    if described:
+        describe(references.parent, {"background": 0, "wall": 1})
+    choice = MetricChoice(names=metric_names(["regions"], OF_REGIONS), regions_between=name)
+    summary = evaluate_folders(references, predictions, choice=choice)
+    # The region beside the wall is half wall in the prediction, and grows back; in `b` there is one region.
+    assert summary.class_means[name].metrics["v_rand"].mean == pytest.approx(1)
+    wrong = choice.model_copy(update={"regions_between": "walls"})
+    with pytest.raises(RequestError, match=f"--regions-between walls: no such class.*background, {name}"):
+        evaluate_folders(references, predictions, choice=wrong)
 
 
 def test_numbered_objects(tmp_path: Path) -> None:

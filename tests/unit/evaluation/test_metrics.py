@@ -3,7 +3,7 @@
 import pytest
 
 from autounet.errors import RequestError
-from autounet.evaluation.metrics import METRICS, OF_INSTANCES, Family, MetricChoice, metric_names
+from autounet.evaluation.metrics import METRICS, OF_INSTANCES, OF_REGIONS, Family, MetricChoice, metric_names
 
 
 def test_names_and_families_come_in_the_order_of_the_metrics() -> None:
@@ -23,8 +23,18 @@ def test_unknown_metrics_are_refused_with_the_nearest() -> None:
         metric_names(["hd95"])
     with pytest.raises(RequestError, match="add --instances"):
         metric_names(["ap_50"])
-    with pytest.raises(RequestError, match="none of objects"):
+    with pytest.raises(RequestError, match="leave out --instances"):
         metric_names(["surface"], OF_INSTANCES)
+
+
+def test_regions_need_to_know_what_lies_between() -> None:
+    with pytest.raises(RequestError, match="--regions-between CLASS"):
+        metric_names(["v_rand"])
+    assert "v_rand" not in metric_names(None)
+    assert metric_names(["regions"], OF_REGIONS)[0] == "v_rand"
+    with pytest.raises(RequestError, match="regions_between"):
+        MetricChoice.parse({"names": ("v_info",)}, "test")
+    assert MetricChoice(names=("v_info",), regions_between="membrane").families == (Family.REGIONS,)
 
 
 def test_only_what_costs_something_is_measured_apart() -> None:

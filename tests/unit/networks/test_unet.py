@@ -44,7 +44,9 @@ def test_each_decoder_stage_reads_the_map_from_below_first_and_then_the_skip_of_
     x = torch.randn(1, 4, 8, 24, 16)
     inputs: dict[int, Tensor] = {}
     for level, stage in enumerate(network.decoder):
-        stage.register_forward_pre_hook(lambda _, args, level=level: inputs.update({level: args[0]}))
+        stage.get_submodule("0.conv").register_forward_pre_hook(
+            lambda _, args, level=level: inputs.update({level: args[0]})
+        )
     network(x)
     # A mean of equal windows of means is the mean over the larger window.
     for level, window in enumerate(network.output_strides):
