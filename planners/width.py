@@ -44,11 +44,12 @@ def narrowed(
             break
     if narrow == search:
         return Narrowing(search)
-    return Narrowing(
-        narrow,
-        f"narrowed from the network's own {search.constants.base_features}, with which {_least_useful(search)} at batch "
-        f"size {batch_size} would take {gib(needed_bytes(search))} GiB, more than {number(memory_gib)} GiB",
+    own, needs = search.constants.base_features, gib(needed_bytes(search))
+    reason = (
+        f"narrowed from the network's own {own}, with which {_least_useful(search)} at batch size {batch_size} would "
+        f"take {needs} GiB, more than {number(memory_gib)} GiB"
     )
+    return Narrowing(narrow, reason)
 
 
 def _least_useful(search: PatchSearch) -> str:
