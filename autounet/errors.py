@@ -26,6 +26,10 @@ class RunError(AutounetError):
     """The request was sound, but the work failed on the way."""
 
 
+class UnlikeInputWarning(UserWarning):
+    """An image is unlike those that a model was trained on, so that its label map may be wrong."""
+
+
 class Severity(StrEnum):
     """What a problem means for the work to come."""
 

@@ -5,6 +5,7 @@ from autounet import Predictor
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -14,11 +15,12 @@ import numpy.typing as npt
 
 from autounet.data.dataset import RawCase, find_cases
 from autounet.data.io import Image, known_ending, label_ending
-from autounet.errors import DataError, RequestError
+from autounet.errors import DataError, RequestError, UnlikeInputWarning
 from autounet.evaluation.finish import Finish
 from autounet.inference.cases import OutputOptions, predict_cases
 from autounet.inference.export import export_case
 from autounet.inference.predictor import Predictor as ModelPredictor
+from autounet.inference.unlike import TrainingLooks, Watch
 from autounet.models.best import read_finish
 from autounet.models.folder import model_and_folds
 from autounet.training.device import choose_device
@@ -37,6 +39,8 @@ class Predictor:
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         mirror: Average over mirror images, as far as training mirrored; slower, a little better.
         postprocess: Use the thresholds and components rule that `find_best` decided for the model, if it did.
+        compare: Compare every image with those that the model was trained on, and warn of what is unlike
+            (`UnlikeInputWarning`).
 
     Raises:
         RequestError: The folder is no whole model, or has no such fold or device.
@@ -50,11 +54,13 @@ class Predictor:
         device: str = "auto",
         mirror: bool = True,
         postprocess: bool = True,
+        compare: bool = True,
     ) -> None:
         folder, its_folds = model_and_folds(Path(model))
         chosen = folds or its_folds
         self._finish = (read_finish(folder) if postprocess else None) or Finish()
         self._predictor = ModelPredictor.load(folder, folds=chosen, device=choose_device(device), mirror=mirror)
+        self._looks = TrainingLooks.of_model(folder, chosen) if compare else None
 
     @classmethod
     def load(
@@ -65,9 +71,10 @@ class Predictor:
         device: str = "auto",
         mirror: bool = True,
         postprocess: bool = True,
+        compare: bool = True,
     ) -> Predictor:
         """The same as calling the class."""
-        return cls(model, folds=folds, device=device, mirror=mirror, postprocess=postprocess)
+        return cls(model, folds=folds, device=device, mirror=mirror, postprocess=postprocess, compare=compare)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -92,8 +99,13 @@ class Predictor:
 
         Raises:
             RequestError: The array is no image, or not one that the model takes.
+
+        Warns:
+            UnlikeInputWarning: The image is unlike the training data; where its axes run is not known of an array.
         """
         image = Image.from_array(array, spacing_mm)
+        if self._looks is not None:
+            _warn(Watch(self._looks.without_axes).look("the image", image))
         logits = self._predictor.case_logits(self._predictor.prepare(image))
         label = export_case([logits], offsets=self._finish.offsets(self._predictor.plan.labels))
         label = self._finish.postprocessing.apply(label)
@@ -113,6 +125,9 @@ class Predictor:
         Raises:
             RequestError: Two of the inputs have one name, or nothing can be read by that ending.
             DataError: Some cases cannot be read or do not fit the model; all others were predicted.
+
+        Warns:
+            UnlikeInputWarning: A case is unlike the training data; one for each that is.
         """
         plan, folder = self._predictor.plan, Path(output)
         if isinstance(inputs, (str, Path)):
@@ -123,11 +138,22 @@ class Predictor:
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise RequestError(f"two of the inputs are called {repeated}; their masks would be one file. Rename one.")
-        failures = predict_cases([(self._predictor,)], cases, folder, OutputOptions(finish=self._finish))
+        watch = None if self._looks is None else Watch(self._looks)
+        options = OutputOptions(finish=self._finish, watch=watch)
+        failures = predict_cases([(self._predictor,)], cases, folder, options)
+        if watch is not None:
+            for name in names:
+                _warn(watch.told(name))
         if failures:
             title = f"{folder} (the other {len(cases) - len(failures)} cases were predicted)"
             raise DataError(title, [failure.problem for failure in failures])
         return [folder / f"{name}{label_ending(plan.file_ending)}" for name in names]
+
+
+def _warn(unlike: str | None) -> None:
+    """Warn the caller of a method of the predictor, if there is something to tell."""
+    if unlike is not None:
+        warnings.warn(unlike, UnlikeInputWarning, stacklevel=3)
 
 
 def _case(entry: Path | Sequence[Path]) -> RawCase:

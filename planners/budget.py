@@ -17,6 +17,7 @@ from autounet.planners.constants import NNUNET, PlannerConstants
 from autounet.planners.patch import PatchSearch
 from autounet.planners.reasons import millions, number
 from autounet.planners.topology import Topology, bare_network
+from autounet.planners.width import Narrowing
 from autounet.plans import MemoryEstimate
 
 
@@ -43,6 +44,16 @@ class Fit:
 
 class Budget(Protocol):
     """A limit of memory, and how much of it training takes."""
+
+    def narrowed(self, search: PatchSearch, *, batch_size: int | None, num_inputs: int) -> Narrowing:
+        """The network as wide as it should be within the memory, where the user asks for no width.
+
+        Args:
+            search: The patches to choose from, for the network's own width.
+            batch_size: As for `fit`.
+            num_inputs: As for `fit`.
+        """
+        ...
 
     def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
         """The largest patch and batch.
@@ -131,6 +142,10 @@ class FeatureMapBudget:
         """Patches that fit into the memory, whatever the dataset holds."""
         dims = len(topology.patch_size)
         return round((self.allowed(dims) / self.cost(topology)) * self.constants.of(dims).reference_batch_size)
+
+    def narrowed(self, search: PatchSearch, *, batch_size: int | None, num_inputs: int) -> Narrowing:
+        """As wide as it is: nnU-Net knows one width."""
+        return Narrowing(search)
 
     def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
         """The first patch that fits, or the smallest there is; then as many as fit. Input channels are not counted."""

@@ -106,6 +106,8 @@ def second_stage(
     own, decisions = plan_configuration(SECOND, grid, rules, num_earlier_classes=num_earlier_classes)
     configuration = own.model_copy(update={**stages, "batch_dice": full.batch_dice})
     changed = [name for name in ("patch_size", "batch_size") if getattr(own, name) != getattr(full, name)]
+    if own.network.features[0] != full.network.features[0]:
+        changed.append("features")
     kept = tuple(entry for entry in decisions if entry.name.removeprefix(f"{SECOND}.") in changed)
     return configuration, (decision, *kept)
 

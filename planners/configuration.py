@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from autounet.errors import RequestError
 from autounet.geometry import Triple
 from autounet.network_plan import OptionValue
+from autounet.networks import NETWORKS
 from autounet.planners.budget import Budget
 from autounet.planners.constants import PlannerConstants
 from autounet.planners.network import network_plan, planned_options
@@ -15,6 +16,7 @@ from autounet.planners.patch import PatchSearch
 from autounet.planners.reasons import by_axis, by_stage, counted, millimetres, number
 from autounet.planners.request import PlanRequest
 from autounet.planners.topology import Topology, explain_kernels, explain_strides
+from autounet.planners.width import Narrowing
 from autounet.plans import Configuration, Decision
 
 
@@ -74,9 +76,10 @@ def plan_configuration(
         The configuration, and a decision for each of its values.
     """
     first = 1 if name == "2d" else 0
-    search, request = _search(name, grid, rules)
-    spacing, median, axes, constants = search.spacing_mm, search.median_shape, search.axes, search.constants
     num_inputs = rules.num_channels + num_earlier_classes
+    width, request = _search(name, grid, rules, num_inputs)
+    search = width.search
+    spacing, median, axes, constants = search.spacing_mm, search.median_shape, search.axes, search.constants
     fit = rules.budget.fit(search, grid.num_dataset_voxels, batch_size=request.batch_size, num_inputs=num_inputs)
     topology, network = fit.topology, network_plan(fit.topology, constants)
     configuration = Configuration(
@@ -96,7 +99,7 @@ def plan_configuration(
         "patch_size": fit.patch_reason,
         "strides": explain_strides(topology, spacing, axes, constants),
         "kernel_sizes": explain_kernels(topology, spacing, axes, constants),
-        "features": _explain_features(constants, len(spacing), request),
+        "features": _explain_features(width, request),
         "num_convs": _explain_depths(topology, constants),
         "batch_size": fit.batch_reason,
     }
@@ -106,6 +109,7 @@ def plan_configuration(
     return configuration, tuple(
         Decision(name=f"{name}.{key}", value=values[key], reason=reason, alternatives=alternatives.get(key, ()))
         for key, reason in reasons.items()
+        if key not in constants.unread
     )
 
 
@@ -118,16 +122,19 @@ def may_cover(name: str, grid: Grid, rules: Rules, share: float) -> bool:
         rules: As for `plan_configuration`.
         share: Of the voxels.
     """
-    search, request = _search(name, grid, rules)
+    width, request = _search(name, grid, rules, rules.num_channels)
     return rules.budget.may_hold(
-        search, share * grid.num_voxels, batch_size=request.batch_size, num_inputs=rules.num_channels
+        width.search, share * grid.num_voxels, batch_size=request.batch_size, num_inputs=rules.num_channels
     )
 
 
 def decided_values(configuration: Configuration) -> dict[str, str]:
-    """The values of a configuration as its decisions tell them, by the last part of the decision's name."""
+    """The values of a configuration as its decisions tell them, by the last part of the decision's name.
+
+    What the network does not read of its plan is left out.
+    """
     network = configuration.network
-    return {
+    values = {
         "spacing_mm": millimetres(configuration.spacing_mm),
         "median_shape": by_axis(configuration.median_shape),
         "patch_size": by_axis(configuration.patch_size),
@@ -139,18 +146,23 @@ def decided_values(configuration: Configuration) -> dict[str, str]:
         "batch_dice": "yes" if configuration.batch_dice else "no",
         **{name: _written(value) for name, value in network.options},
     }
+    unread = NETWORKS.find(network.name).design.unread
+    return {name: value for name, value in values.items() if name not in unread}
 
 
 def _written(value: OptionValue) -> str:
     return by_axis(value) if isinstance(value, tuple) else str(value)
 
 
-def _search(name: str, grid: Grid, rules: Rules) -> tuple[PatchSearch, PlanRequest]:
-    """The patches of a configuration, and the wishes that are meant for it."""
+def _search(name: str, grid: Grid, rules: Rules, num_inputs: int) -> tuple[Narrowing, PlanRequest]:
+    """The patches of a configuration, for a network as wide as it will be, and the wishes that are meant for it."""
     first = 1 if name == "2d" else 0
     spacing, median, axes = grid.spacing_mm[first:], grid.median_shape[first:], grid.axes[first:]
     request = rules.request if rules.request.concerns(name, len(spacing)) else PlanRequest()
-    return PatchSearch(spacing, median, axes, _overridden(rules.constants, request), request.patch_size), request
+    search = PatchSearch(spacing, median, axes, _overridden(rules.constants, request), request.patch_size)
+    if request.features is not None:
+        return Narrowing(search), request
+    return rules.budget.narrowed(search, batch_size=request.batch_size, num_inputs=num_inputs), request
 
 
 def _overridden(constants: PlannerConstants, request: PlanRequest) -> PlannerConstants:
@@ -185,13 +197,14 @@ def _explain_median_shape(grid: Grid, first: int) -> str:
     return f"median shape of {slices} cropped cases at {millimetres(grid.spacing_mm[first:])}"
 
 
-def _explain_features(constants: PlannerConstants, num_spatial_dims: int, request: PlanRequest) -> str:
+def _explain_features(width: Narrowing, request: PlanRequest) -> str:
+    constants, num_spatial_dims = width.search.constants, width.search.num_spatial_dims
     limit = constants.of(num_spatial_dims).max_features
     asked = " (requested by the user)" if request.features else ""
     alike = "" if constants.stem_doubles else " and in stage 2"
     return (
         f"{constants.base_features} at full resolution{asked}{alike}, doubled from stage to stage, at most {limit} in "
-        f"{num_spatial_dims}D"
+        f"{num_spatial_dims}D{'; ' if width.reason else ''}{width.reason}"
     )
 
 
@@ -200,7 +213,10 @@ def _explain_depths(topology: Topology, constants: PlannerConstants) -> str:
     encoder, decoder = constants.depths(topology.num_stages)
     if len({*encoder, *decoder}) == 1:
         return f"{encoder[0]} in each of {stages}, encoder and decoder alike, as in the U-Net of 2015"
+    blocks = f"blocks of {stages} of '{constants.network}', as its paper has them"
+    if "num_convs_decoder" in constants.unread:
+        return blocks
     of_decoder = (
         f"{decoder[0]} in each decoder stage" if len(set(decoder)) == 1 else f"{_listed(decoder)} in the decoder"
     )
-    return f"blocks of {stages} of '{constants.network}', as its paper has them; {of_decoder}"
+    return f"{blocks}; {of_decoder}"

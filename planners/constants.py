@@ -5,7 +5,8 @@ Sources are files of nnU-Net v2 (Isensee et al., Nature Methods 2021), version 2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from autounet.network_plan import NetworkPlan, OptionValue, Padding
@@ -24,12 +25,15 @@ class DimensionConstants:
             found to fill the reference memory; the sum that `budget.feature_map_size` counts.
         reference_batch_size: The batch size of that measurement.
         max_features: Channels never exceed this; more gained nothing and cost parameters.
+        least_patch_edge: A patch of fewer voxels than a square or cube of this edge sees too little; a narrower network
+            is better than that. Not of nnU-Net.
     """
 
     initial_patch_edge: int
     reference_feature_map_size: float
     reference_batch_size: int
     max_features: int
+    least_patch_edge: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class PlannerConstants:
         stem_doubles: Whether the second stage has twice the channels of the first too.
         width_multiple: Channels are a multiple of it.
         batch_size: Patches a step, where the network's paper tells; `None` for as many as fit.
+        unread: Fields of its plan that the network does not read.
         options: What the user wants otherwise than the network's own.
         options_for: The network's rule for options that follow from the patch; `None` where it has none.
         anisotropy_threshold: An axis more than this many times coarser than the others, and with as many times fewer
@@ -62,6 +67,7 @@ class PlannerConstants:
             where only one axis is left to pool.
         max_stages: No network has more resolutions; `None` for as many as the patch allows.
         base_features: Channels of the finest stage; they double from stage to stage.
+        least_features: No network is made narrower than this by rule. Not of nnU-Net.
         reference_memory_gib: Device memory that the reference sizes were measured on, and the default to plan for.
         patch_at_reference_batch: A patch must fit into memory at the reference batch size, not at the smallest.
         min_batch_size: No batch is smaller; instance norm and the Dice loss were tuned at two and more.
@@ -84,6 +90,7 @@ class PlannerConstants:
     stem_doubles: bool = True
     width_multiple: int = 1
     batch_size: int | None = None
+    unread: frozenset[str] = frozenset()
     options: tuple[tuple[str, OptionValue], ...] = ()
     options_for: OptionsFor | None = None
     anisotropy_threshold: float = 3.0
@@ -93,6 +100,7 @@ class PlannerConstants:
     min_bottleneck_edge: int = 4
     max_stages: int | None = None
     base_features: int = 32
+    least_features: int = 8
     reference_memory_gib: float = 8.0
     patch_at_reference_batch: bool = False
     min_batch_size: int = 2
@@ -102,10 +110,18 @@ class PlannerConstants:
     lowres_spacing_step: float = 1.03
     lowres_min_reduction: float = 2.0
     two_d: DimensionConstants = DimensionConstants(
-        initial_patch_edge=2048, reference_feature_map_size=85e6, reference_batch_size=12, max_features=512
+        initial_patch_edge=2048,
+        reference_feature_map_size=85e6,
+        reference_batch_size=12,
+        max_features=512,
+        least_patch_edge=128,
     )
     three_d: DimensionConstants = DimensionConstants(
-        initial_patch_edge=256, reference_feature_map_size=560e6, reference_batch_size=2, max_features=320
+        initial_patch_edge=256,
+        reference_feature_map_size=560e6,
+        reference_batch_size=2,
+        max_features=320,
+        least_patch_edge=32,
     )
 
     def of(self, num_spatial_dims: int) -> DimensionConstants:
@@ -118,8 +134,16 @@ class PlannerConstants:
 
     @property
     def half_width(self) -> int:
-        """Half of the channels at full resolution, or the multiple below that the network takes."""
-        return max(self.base_features // 2 // self.width_multiple, 1) * self.width_multiple
+        """Half of the channels at full resolution, or the next multiple above that the network takes."""
+        return math.ceil(self.base_features / (2 * self.width_multiple)) * self.width_multiple
+
+    def narrower(self) -> Iterator[PlannerConstants]:
+        """The same for narrower and narrower networks, as far as rules go; nothing where it is narrow already."""
+        half = self.half_width
+        if self.least_features <= half < self.base_features:
+            narrow = replace(self, base_features=half)
+            yield narrow
+            yield from narrow.narrower()
 
     def depths(self, num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Convolutions or blocks of each encoder and of each decoder stage."""

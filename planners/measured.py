@@ -19,8 +19,9 @@ from autounet.planners.budget import Fit, batch_cap
 from autounet.planners.memory import TrainingCost, training_cost
 from autounet.planners.network import network_plan
 from autounet.planners.patch import PatchSearch
-from autounet.planners.reasons import by_axis, listed, millions, number
+from autounet.planners.reasons import by_axis, gib, listed, millions, number
 from autounet.planners.topology import Topology
+from autounet.planners.width import Narrowing, narrowed
 from autounet.plans import MemoryEstimate
 
 GIB = 2**30
@@ -114,6 +115,15 @@ class MeasuredBudget:
     partially_annotated: bool = False
     measured: dict[tuple[NetworkPlan, int], Candidate] = field(default_factory=dict, compare=False, repr=False)
 
+    def narrowed(self, search: PatchSearch, *, batch_size: int | None, num_inputs: int) -> Narrowing:
+        """As wide as its smallest useful patch fits; see `budget.Budget` and `width`."""
+        smallest = _smallest_batch(search, batch_size)
+
+        def needed_bytes(narrow: PatchSearch) -> int:
+            return self._scaled(narrow.least_useful, narrow, num_inputs).needed_bytes(smallest)
+
+        return narrowed(search, needed_bytes, self.memory_gib, smallest)
+
     def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
         """The largest patch and batch; see `budget.Budget`.
 
@@ -121,7 +131,7 @@ class MeasuredBudget:
             TooLittleMemoryError: Not even the smallest patch fits.
         """
         asked = batch_size or search.constants.batch_size
-        smallest = asked or self._smallest_by_rule(search)
+        smallest = _smallest_batch(search, batch_size)
         sizes: list[Topology] = []
         tried: list[Candidate | None] = []  # `None` where patches were too large by far
         for topology in search.sizes():
@@ -153,7 +163,7 @@ class MeasuredBudget:
 
     def may_hold(self, search: PatchSearch, num_voxels: float, *, batch_size: int | None, num_inputs: int) -> bool:
         """Whether a patch of so many voxels may be chosen; see `budget.Budget`."""
-        smallest = batch_size or search.constants.batch_size or self._smallest_by_rule(search)
+        smallest = _smallest_batch(search, batch_size)
         for topology in search.sizes():
             voxels = math.prod(topology.patch_size)
             # Sizes fall but for what is padded up, by less than twice.
@@ -167,11 +177,6 @@ class MeasuredBudget:
     @property
     def _memory_bytes(self) -> int:
         return int(self.memory_gib * GIB)
-
-    @staticmethod
-    def _smallest_by_rule(search: PatchSearch) -> int:
-        """A patch of the user's own may come alone in a batch, where two of the planner's must fit."""
-        return 1 if search.requested is not None else search.constants.min_batch_size
 
     def _tried(self, topology: Topology, search: PatchSearch, num_inputs: int, smallest: int) -> Candidate | None:
         """A patch with its cost, its own where it may fit; `None` where it is too large without a measurement."""
@@ -220,22 +225,26 @@ class MeasuredBudget:
 
     def _too_small(self, least: Candidate, smallest: int, search: PatchSearch) -> TooLittleMemoryError:
         kind = "requested" if search.requested is not None else "smallest"
-        size, needs = by_axis(least.topology.patch_size), _gib(least.needed_bytes(smallest))
+        size, needs = by_axis(least.topology.patch_size), gib(least.needed_bytes(smallest))
         need = (
-            f"the {kind} patch, {size} at batch size {smallest}, needs {needs} GiB. Plan for that with --memory-gib "
-            f"{needs}, or for a narrower network with --features {search.constants.half_width}."
+            f"the {kind} patch, {size} at batch size {smallest}, needs {needs} GiB with "
+            f"{search.constants.base_features} channels at full resolution. Plan for that with --memory-gib {needs}"
         )
-        return TooLittleMemoryError(self.memory_gib, search.constants.network, need, float(needs))
+        half = search.constants.half_width
+        narrower = (
+            f", or for a narrower network with --features {half}" if half < search.constants.base_features else ""
+        )
+        return TooLittleMemoryError(self.memory_gib, search.constants.network, f"{need}{narrower}.", float(needs))
 
     def _explain_patch(self, search: PatchSearch, tried: Sequence[Candidate], smallest: int) -> str:
         chosen, first = tried[-1], tried[0]
-        limit, needs = f"{number(self.memory_gib)} GiB", f"{_gib(chosen.needed_bytes(smallest))} GiB"
+        limit, needs = f"{number(self.memory_gib)} GiB", f"{gib(chosen.needed_bytes(smallest))} GiB"
         batch = f"at batch size {smallest}"
         measured = f"network '{search.constants.network}' with {millions(chosen.cost.num_parameters)} parameters"
         if len(tried) == 1:
             return f"{search.explain_first()}; training {measured} takes {needs} {batch}, within {limit}"
         return (
-            f"{search.explain_first()}; training would take {_gib(first.needed_bytes(smallest))} GiB {batch}, more "
+            f"{search.explain_first()}; training would take {gib(first.needed_bytes(smallest))} GiB {batch}, more "
             f"than {limit}, so it was shortened, always along the axis that covers most of the median shape: "
             f"{search.explain_shortened(chosen.topology)}; {measured} takes {needs}"
         )
@@ -264,6 +273,15 @@ class MeasuredBudget:
         if min(limits.values()) < smallest:
             verdict = f"but no batch is smaller than {smallest}"
         return f"{listed(parts)}; {verdict}"
+
+
+def _smallest_batch(search: PatchSearch, batch_size: int | None) -> int:
+    """What must fit: the batch asked for, if any, or the smallest by rule.
+
+    A patch of the user's own may come alone in a batch, where two of the planner's must fit.
+    """
+    by_rule = 1 if search.requested is not None else search.constants.min_batch_size
+    return batch_size or search.constants.batch_size or by_rule
 
 
 def _who_asks(batch_size: int | None, search: PatchSearch) -> str | None:
@@ -296,14 +314,9 @@ def _alternatives(tried: Sequence[Candidate], smallest: int, batch_size: int) ->
     chosen, sentences = tried[-1], []
     if len(tried) > 1:
         larger = tried[-2]
-        needs = _gib(larger.needed_bytes(smallest))
+        needs = gib(larger.needed_bytes(smallest))
         sentences.append(f"{by_axis(larger.topology.patch_size)} at batch size {smallest}: {needs} GiB")
     if batch_size // 2 >= smallest:
-        needs = _gib(chosen.needed_bytes(batch_size // 2))
+        needs = gib(chosen.needed_bytes(batch_size // 2))
         sentences.append(f"the same patch at batch size {batch_size // 2}: {needs} GiB")
     return tuple(sentences)
-
-
-def _gib(size_bytes: int) -> str:
-    """Rounded up to hundredths, so that planning with that number succeeds."""
-    return f"{math.ceil(size_bytes / GIB * 100) / 100:.2f}".rstrip("0").rstrip(".")

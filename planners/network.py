@@ -41,6 +41,7 @@ def constants_of(choice: NetworkChoice) -> PlannerConstants:
         stem_doubles=design.stem_doubles,
         batch_size=design.batch_size,
         min_batch_size=design.min_batch_size,
+        unread=frozenset(design.unread),
         options=choice.options,
         options_for=network.options_for,
         two_d=replace(NNUNET.two_d, max_features=max_2d),

@@ -6,6 +6,7 @@ memory; a budget (`budget`, `measured`) takes the first that fits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,6 +66,21 @@ class PatchSearch:
     def first(self) -> Topology:
         """Topology of the patch wanted, padded."""
         return find_topology(self.spacing_mm, self.wanted, self.constants, is_input=self.requested is not None)
+
+    @property
+    def least_voxels(self) -> int:
+        """Fewer see too little to be worth a network of full width."""
+        return int(self.constants.of(self.num_spatial_dims).least_patch_edge ** self.num_spatial_dims)
+
+    @cached_property
+    def least_useful(self) -> Topology:
+        """The smallest patch that tells of so many voxels; the first where that has fewer already."""
+        useful = self.first
+        for topology in self.sizes():
+            if math.prod(topology.field) < self.least_voxels:
+                break
+            useful = topology
+        return useful
 
     def sizes(self) -> Iterator[Topology]:
         """The first patch, then smaller ones, always along the axis that covers most of the median shape."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -53,6 +54,11 @@ def by_stage(stages: Sequence[Sequence[int]]) -> str:
 def millions(value: float) -> str:
     """`452.8 million`."""
     return f"{value / 1e6:.1f} million"
+
+
+def gib(size_bytes: float) -> str:
+    """GiB rounded up to hundredths, so that planning with that number succeeds."""
+    return f"{math.ceil(size_bytes / 2**30 * 100) / 100:.2f}".rstrip("0").rstrip(".")
 
 
 def listed(words: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autounet.cli.app import app
-from autounet.cli.common import PlannerOption, WorkspaceOption
+from autounet.cli.common import NetworkOption, PlannerOption, WorkspaceOption
 from autounet.cli.common import chosen_workspace as _workspace
 from autounet.cli.common import console_reporter as _reporter
 
@@ -32,6 +32,7 @@ def preview(
         Path | None, typer.Option("-o", "--output", help="PNG file.", show_default="among the prepared data")
     ] = None,
     planner: PlannerOption = "default",
+    network: NetworkOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Draw augmented patches of prepared cases with their labels: each before and after."""
@@ -47,6 +48,8 @@ def preview(
         seed=seed,
         output=output,
         planner=planner,
+        network=network,
+        reporter=reporter,
     )
     reporter.say(f"{done.configuration}, augmentation {done.augmentation}: {done.shown}")
     for patch in done.patches:

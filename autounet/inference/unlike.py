@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from autounet.data.dataset import RawCase
 from autounet.data.io import FileError, Image, read_image
@@ -19,7 +20,7 @@ from autounet.inference.oddities import (
     size_oddities,
     texture_oddity,
 )
-from autounet.models.folder import ModelRecord
+from autounet.models.folder import ModelRecord, trained_folds
 from autounet.plans import ChannelPlan, GridRule
 from autounet.preprocessing.appearance import appearance_for
 from autounet.progress import SILENT, Reporter
@@ -69,6 +70,21 @@ class TrainingLooks:
         spacing, shape = permuted(plan.median_spacing_mm, back), permuted(plan.median_shape, back)
         return cls(plan.channels, plan.grid, UsualImages.of_sizes([spacing], [shape]), is_coarse=True)
 
+    @classmethod
+    def of_model(cls, model: Path, folds: Sequence[str] | None) -> TrainingLooks:
+        """Of a model folder, by the first of its folds that are meant; of all that are trained by default.
+
+        Raises:
+            RequestError: There is no trained fold.
+        """
+        known = trained_folds(model)
+        return cls.of(known[next(iter(folds or known))])
+
+    @property
+    def without_axes(self) -> TrainingLooks:
+        """For images that do not tell where their axes run, such as arrays."""
+        return replace(self, usual=self.usual.model_copy(update={"axes": ()}))
+
     def likeness(self, image: Image) -> Likeness:
         """Compare a raw image `(C, Z, Y, X)`; one with another number of channels is not for this to tell."""
         channels, usual = self.channels, self.usual
@@ -111,7 +127,11 @@ class Watch:
         """Compare a case, unless it was; what there is to tell if it is unlike."""
         if case not in self.found:
             self.found[case] = self.looks.likeness(image)
-        found = self.found[case]
+        return self.told(case)
+
+    def told(self, case: str) -> str | None:
+        """What there is to tell of a case: nothing where it is like the others, or was not compared."""
+        found = self.found.get(case, Likeness(score=0.0))
         return f"{case} is unlike the training data (score {found.score:.1f}): {found}" if found.unlike else None
 
 

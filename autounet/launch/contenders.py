@@ -201,7 +201,7 @@ def _require_some(
         asked += f" with fold {', '.join(map(str, folds))}" if folds else ""
         raise RequestError(
             f"{workspace.results / dataset} holds no model{asked} that can be scored on cases it has not seen. Trained "
-            f"folds there: {listing}. Train with: autounet train {number} 3d_fullres all-folds"
+            f"folds there: {listing}. Train with: autounet train {number} CONFIGURATION all-folds"
             + "".join(f"\n{note}" for note in notes)
         )
     trained = {fold for records in found.values() for fold in records}

@@ -65,7 +65,8 @@ def plan_for(raw: RawDataset, place: PlanPlace, network: str, *, device: str, re
         RequestError: There is no plan at all, or the dataset changed since, or the network does not fit it.
     """
     asked = asked_network(place.planner, network)
-    if plan_path(place.folder, place.planner, asked).exists():
+    has_own, has_usual = (plan_path(place.folder, place.planner, name).exists() for name in (asked, None))
+    if has_own or not has_usual:  # without any, the error names the plan that was asked for
         return read_plan(place.folder, place.planner, place.dataset, asked)
     usual = read_plan(place.folder, place.planner, place.dataset)
     fingerprint = known_fingerprint(place.folder / "fingerprint.json", raw)

@@ -55,6 +55,7 @@ class Design:
         stem_stride: How much coarser the second stage is: 2, or the edge of a transformer's patches.
         batch_size: Patches a step, as the paper has them; `None` for as many as fit.
         min_batch_size: No batch is smaller by rule.
+        unread: Fields of a plan's network that it does not read; they are not shown.
         reference_stages: Resolutions of the network in the paper, with which it is listed where there is no plan.
         reference_patch: Its patches there, by the number of axes.
     """
@@ -70,6 +71,7 @@ class Design:
     stem_stride: int = 2
     batch_size: int | None = None
     min_batch_size: int = 2
+    unread: frozenset[Literal["kernel_sizes", "num_convs_decoder"]] = frozenset()
     reference_stages: int = 6
     reference_patch: tuple[tuple[int, ...], ...] = ((512, 512), (128, 128, 128))
 

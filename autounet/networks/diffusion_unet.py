@@ -90,6 +90,7 @@ class DiffusionUNet(SegmentationNetwork):
         max_features=(256, 256),
         width_multiple=8,
         max_stages=5,
+        unread=frozenset({"num_convs_decoder"}),
         reference_stages=3,
         reference_patch=((64, 64), (32, 32, 32)),
     )

@@ -73,6 +73,7 @@ class SwinUNet(SwinNetwork):
         width_multiple=32,
         max_stages=5,
         stem_stride=4,
+        unread=frozenset({"kernel_sizes"}),
         reference_stages=5,
         reference_patch=((224, 224), (96, 96, 96)),
     )

@@ -78,6 +78,7 @@ class SwinUNETR(SwinNetwork):
         max_features=(1536, 1536),
         width_multiple=16,
         max_stages=6,
+        unread=frozenset({"num_convs_decoder"}),
         reference_stages=6,
         reference_patch=((224, 224), (96, 96, 96)),
     )

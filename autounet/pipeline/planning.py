@@ -162,8 +162,9 @@ def planned_seconds(
         RequestError: There is no such plan or configuration.
     """
     folder = workspace.preprocessed / workspace.find_dataset(dataset)
-    own, usual = (plan_path(folder, planner, name) for name in (asked_network(planner, network), None))
-    plans = [Plan.read(path) for path in (own, usual) if path.exists()] or [read_plan(folder, planner, dataset)]
+    asked = asked_network(planner, network)
+    paths = [plan_path(folder, planner, name) for name in (asked, None)]
+    plans = [Plan.read(path) for path in paths if path.exists()] or [read_plan(folder, planner, dataset, asked)]
     times = [plan.configuration(configuration).time for plan in plans[:1]]
     times += [plan.configurations[configuration].time for plan in plans[1:] if configuration in plan.configurations]
     return next((time.max_seconds for time in times if time is not None), None)

@@ -29,11 +29,9 @@ def watching(
     """
     from autounet.inference.predictions import PREDICTIONS, write_predictions
     from autounet.inference.unlike import TrainingLooks, Watch
-    from autounet.models.folder import trained_folds
 
     path, own_folds = models[0]
-    known = trained_folds(path)
-    looks = TrainingLooks.of(known[next(iter(folds or own_folds or known))])
+    looks = TrainingLooks.of_model(path, folds or own_folds)
     if looks.is_coarse:
         reporter.say(
             f"{path} knows little of its training images (imported, or trained before they were measured), so only "

@@ -77,7 +77,8 @@ def preview_patches(
     if found is None:
         augmentation = replace(augmentation, previous_values=())
     cases = CaseCache(store, names, 0, found)
-    sampler = PatchSampler(cases, augmentation, num_patches, _FOREGROUND_SHARE, seed)
+    halo = configuration.network.halo
+    sampler = PatchSampler(cases, augmentation, num_patches, _FOREGROUND_SHARE, seed, halo=halo)
     before, after, drawn = sampler.unchanged(0), sampler.batch(0), sampler.drawn(0)
     num_channels, values = cases.num_channels, augmentation.previous_values
     return tuple(

@@ -19,6 +19,7 @@ import torch
 from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.networks.layout import fast_layout, set_layout
+from autounet.planners.constants import NNUNET
 from autounet.plans import Configuration
 from autounet.training.config import TrainConfig
 from autounet.training.precision import Precision
@@ -26,8 +27,6 @@ from autounet.training.precision import Precision
 # Steps after which more of them bring less than a larger network would; measured on Hippocampus (docs/log.md).
 ENOUGH_STEPS = 1800
 _SMALLEST_BATCH = 2
-_SMALLEST_WIDTH = 8
-_SMALLEST_PATCH_VOXELS = {2: 128**2, 3: 32**3}
 # Batches of small patches grow no further: more samples a step bring less and less.
 _LARGEST_BATCH = 16
 # Of the seconds measured for a step, what batches, optimiser and validation add to forward and backward.
@@ -207,7 +206,7 @@ def _candidates(configuration: Configuration, narrowing: float) -> list[Configur
     candidates = [configuration, small_batch, narrow]
     for factor in (0.8, 0.65, 0.5):
         patch = with_patch(configuration, factor)
-        if np.prod(patch) >= _SMALLEST_PATCH_VOXELS[len(patch)]:
+        if np.prod(patch) >= NNUNET.of(len(patch)).least_patch_edge ** len(patch):
             candidates.append(narrow.model_copy(update={"patch_size": patch}))
     candidates.append(_with_width(candidates[-1], narrowing))
     unique = []
@@ -219,7 +218,7 @@ def _candidates(configuration: Configuration, narrowing: float) -> list[Configur
 
 def _with_width(configuration: Configuration, factor: float) -> Configuration:
     network = configuration.network
-    if network.features[0] * factor < _SMALLEST_WIDTH:
+    if network.features[0] * factor < NNUNET.least_features:
         return configuration
     features = tuple(round(width * factor) for width in network.features)
     if any(width % NETWORKS.find(network.name).design.width_multiple for width in features):

@@ -131,6 +131,21 @@ def test_what_the_network_says_of_itself_fits_its_plan(name: str, kind: str) -> 
         assert all(divisor % step == 0 for divisor, step in zip(network.divisor, stride, strict=True))
 
 
+def test_it_reads_of_its_plan_what_is_shown_of_it(name: str, kind: str) -> None:
+    def shapes(plan: NetworkPlan) -> dict[str, torch.Size]:
+        with torch.device("meta"):
+            network = NETWORKS[name](plan, IN_CHANNELS, NUM_OUTPUTS)
+        return {key: weights.shape for key, weights in network.state_dict().items()}
+
+    plan = small_plan(name, kind)
+    others = {
+        "kernel_sizes": tuple(tuple(edge + 2 for edge in kernel) for kernel in plan.kernel_sizes),
+        "num_convs_decoder": tuple(count + 1 for count in plan.num_convs_decoder),
+    }
+    alike = {key for key, value in others.items() if shapes(plan.model_copy(update={key: value})) == shapes(plan)}
+    assert alike == NETWORKS[name].design.unread
+
+
 def test_weights_carry_over_to_another_network(name: str, kind: str) -> None:
     network, other = build(name, kind, seed=0).eval(), build(name, kind, seed=1).eval()
     image = image_for(name, kind)

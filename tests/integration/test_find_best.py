@@ -174,7 +174,7 @@ def test_nothing_trained_is_told_with_the_command_to_type(
     assert "default__plain__2d with 0, 1" in said
     shutil.rmtree(workspace / "results")
     assert find_best(workspace) == 2
-    assert "autounet train 7 3d_fullres all-folds" in " ".join(capsys.readouterr().err.split())
+    assert "autounet train 7 CONFIGURATION all-folds" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_folder_without_masks_or_a_file_without_a_rule_is_refused(

@@ -137,3 +137,46 @@ def test_all_networks_are_listed_with_what_they_take(run: Run, capsys: pytest.Ca
     said = capsys.readouterr().out
     assert "are too little" in said  # for some network
     assert "2d" in said
+
+
+def test_a_network_needs_no_usual_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOUNET_WORKSPACE", str(tmp_path))
+    raw = tmp_path / "raw" / DATASET
+    write_phantom_dataset(raw, num_training=5, num_test=1)
+    network = "--network unet2015"
+    for line in (f"preprocess 7 {network}", f"preview 7 {network}", f"train 7 2d 0 {network} --steps 2"):
+        assert run(line) == 2
+        assert network in capsys.readouterr().err
+    sizes = "--features 4 --stages 3 --memory-gib 0.3 -j 1 --device cpu"
+    assert run(f"plan_and_preprocess -d 7 -c 2d {network} {sizes}") == 0
+    assert [path.name for path in (tmp_path / "preprocessed" / DATASET).glob("plan_*")] == [
+        "plan_default__unet2015.json"
+    ]
+    assert run(f"preprocess 7 {network}") == 0
+    capsys.readouterr()
+    assert run(f"preview 7 {network} --patches 1") == 0
+    configuration = plan_of(tmp_path, "default__unet2015").configuration("2d")
+    size = " x ".join(map(str, configuration.patch_size))
+    inner = " x ".join(map(str, configuration.network.output_size(configuration.patch_size)))
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"2d, augmentation unet2015: patches of {size} (the network tells of the inner {inner})" in said
+    assert (tmp_path / "preprocessed" / DATASET / "preview_2d_unet2015__unet2015.png").is_file()
+    assert run(f"train 7 2d 0 {network} --steps 2 --device cpu") == 0
+    masks = tmp_path / "masks"
+    assert run(f"predict -i {raw / 'imagesTs'} -o {masks} --device cpu") == 0
+    assert run("find_best 7 -f 0") == 0
+    assert run(f"evaluate {masks} {masks}") == 0
+
+
+def test_a_network_is_previewed_by_the_plan_that_it_would_be_trained_by(
+    workspace: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("preview 7 -c 2d --network unetpp --patches 1") == 0
+    assert "planned for network 'unetpp' in 0.3 GiB" in capsys.readouterr().out
+    patch = " x ".join(map(str, plan_of(workspace, "default__unetpp").configuration("2d").patch_size))
+    assert run("preview 7 -c 2d --network unetpp --patches 1") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"2d, augmentation nnunet: patches of {patch}," in said
+    assert "planned for" not in said

@@ -389,7 +389,7 @@ def test_sizes_of_a_configuration_of_the_users_own_belong_into_the_plan_file(
 def test_the_second_stage_of_a_cascade_is_planned_and_trained_after_the_first(
     workspace: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("plan_and_preprocess -d 7 --memory-gib 0.02 -c 3d_cascade_fullres") == 0
+    assert run("plan_and_preprocess -d 7 --memory-gib 0.02 --spacing 1.5 1.2 1.2 -c 3d_cascade_fullres") == 0
     second = plan_of(workspace).configuration("3d_cascade_fullres")
     assert (second.inherits_from, second.previous_stage) == ("3d_fullres", "3d_lowres")
     assert run("train 7 3d_cascade_fullres 0 --epochs 1") == 2

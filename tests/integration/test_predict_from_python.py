@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,13 +16,16 @@ import torch
 import autounet
 from autounet.data.dataset import RawDataset
 from autounet.data.io import read_label
-from autounet.errors import DataError, RequestError
+from autounet.errors import DataError, RequestError, UnlikeInputWarning
 from autounet.evaluation.finish import Finish
 from autounet.evaluation.thresholds import Thresholds
 from autounet.models.best import FINISH_FILE, ModelFinish, chosen_model
 from autounet.models.folder import ModelRecord, build_network, fold_folder, save_weights, seal_fold
 from autounet.plans import Plan
 from autounet.training.config import TrainConfig
+
+# The images are noise of mean 0 and deviation 1, as if somebody had normalised them.
+pytestmark = pytest.mark.filterwarnings("ignore::autounet.errors.UnlikeInputWarning")
 
 
 @pytest.fixture
@@ -123,6 +127,25 @@ def test_what_does_not_fit_is_told(model: Path, images: Path, tmp_path: Path) ->
         predictor.predict_files([images / "b_0000.nii", images / "a_0000.nii"], tmp_path / "masks")
     assert [problem.case for problem in error.value.problems] == ["b"]
     assert (tmp_path / "masks" / "a.nii").exists()
+
+
+def test_what_is_unlike_the_training_data_is_warned_of(model: Path, images: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    usual, odd = generator.normal(12, 4, size=(9, 12, 10)), generator.normal(0, 1, size=(9, 12, 10))
+    predictor = autounet.Predictor(model, mirror=False)
+    with pytest.warns(UnlikeInputWarning, match="the image is unlike the training data .*look z-scored") as told:
+        label = predictor.predict(odd)
+    assert [entry.filename for entry in told] == [__file__]
+    with pytest.warns(UnlikeInputWarning) as told:
+        predictor.predict_files(images, tmp_path / "masks")
+    assert [str(entry.message)[:9] for entry in told] == ["a is unli"]  # b is brighter
+    assert [entry.filename for entry in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predictor.predict(usual)
+        quiet = autounet.Predictor(model, mirror=False, compare=False)
+        np.testing.assert_array_equal(quiet.predict(odd), label)
+        quiet.predict_files(images, tmp_path / "more")
 
 
 def test_the_package_itself_stays_light(repository: Path) -> None:

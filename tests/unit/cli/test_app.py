@@ -64,6 +64,7 @@ SURFACE = {
         "--seed",
         "--output",
         "--planner",
+        "--network",
         "--workspace",
     },
     "review": {"--configuration", "--model", "--top", "--output", "--device", "--jobs", "--workspace"},

@@ -166,3 +166,9 @@ def test_the_record_keeps_the_cases_of_earlier_runs_and_replaces_what_it_cannot_
         Predictions.read(tmp_path / "predictions.json")
     write_predictions(tmp_path, [Path("model")], {"d": first}, is_coarse=True)
     assert list(Predictions.read(tmp_path / "predictions.json").cases) == ["d"]
+
+
+def test_where_the_axes_of_an_array_run_is_not_asked(looks: TrainingLooks) -> None:
+    other = turned(scan(20), (-1, 1, 1))
+    assert [oddity.about for oddity in looks.likeness(other).unlike] == ["orientation"]
+    assert looks.without_axes.likeness(other).unlike == ()

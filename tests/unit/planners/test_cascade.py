@@ -14,6 +14,7 @@ from autounet.planners.constants import NNUNET
 from autounet.planners.patch import PatchSearch
 from autounet.planners.request import PlanRequest
 from autounet.planners.topology import find_topology
+from autounet.planners.width import Narrowing
 from autounet.plans import Configuration
 
 CUBE = (32, 32, 32)
@@ -21,6 +22,9 @@ CUBE = (32, 32, 32)
 
 class FixedPatch:
     """Allows one patch, whatever the grid; with more than one input, half of it."""
+
+    def narrowed(self, search: PatchSearch, *, batch_size: int | None, num_inputs: int) -> Narrowing:
+        return Narrowing(search)
 
     def fit(self, search: PatchSearch, num_dataset_voxels: float, *, batch_size: int | None, num_inputs: int) -> Fit:
         size = CUBE if num_inputs == 1 else (32, 32, 16)
@@ -48,7 +52,7 @@ def full(spacing: tuple[float, float, float], shape: tuple[float, float, float])
         batch_dice=True,
         network=NetworkPlan(
             name="plain",
-            features=(8,),
+            features=(32,),
             kernel_sizes=((3, 3, 3),),
             strides=((1, 1, 1),),
             num_convs_encoder=(2,),

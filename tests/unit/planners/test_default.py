@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -146,3 +147,48 @@ def test_kernels_depths_and_options_are_what_is_asked_for(evidence: Fingerprint)
 def test_widths_must_suit_the_network(evidence: Fingerprint) -> None:
     with pytest.raises(RequestError, match="--features 7: the network 'unet3d2016' needs a multiple of 2"):
         planner(evidence, description(2), PlanRequest(network="unet3d2016", features=7))
+
+
+def test_a_network_that_is_too_wide_is_narrowed_rather_than_blinded(evidence: Fingerprint) -> None:
+    plan = planner(evidence, description(2), PlanRequest(memory_gib=0.1))
+    entry = plan.configurations["3d_fullres"]
+    assert entry.network.features == (16, 32, 64, 128)
+    assert math.prod(entry.patch_size) >= 32**3
+    assert entry.memory is not None
+    assert entry.memory.total_bytes <= 0.1 * 2**30
+    told = next(decision for decision in plan.decisions if decision.name == "3d_fullres.features")
+    assert told.value == "16, 32, 64, 128"
+    assert "; narrowed from the network's own 32, with which a patch of " in told.reason
+    assert told.reason.endswith(" GiB, more than 0.1 GiB")
+
+
+def test_a_width_that_is_asked_for_is_kept(evidence: Fingerprint) -> None:
+    wide = planner(evidence, description(2), PlanRequest(memory_gib=0.1, features=32)).configurations["3d_fullres"]
+    assert wide.network.features[0] == 32
+    assert math.prod(wide.patch_size) < 32**3
+    request = PlanRequest(memory_gib=0.1, features=32, patch_size=(40, 56, 40))
+    with pytest.raises(RequestError, match=r"the requested patch, .* with 32 channels .* --features 16\."):
+        planner(evidence, description(2), request)
+    narrow = planner(evidence, description(2), request.model_copy(update={"features": None}))
+    assert narrow.configurations["3d_fullres"].network.features[0] < 32
+
+
+def test_a_second_stage_may_be_narrower_and_says_so(make_fingerprint: Callable[..., Fingerprint]) -> None:
+    large = make_fingerprint([(1, 1, 1)] * 20, [(300, 300, 300)] * 20)
+    made = planner(large, description(60), PlanRequest(memory_gib=0.28))
+    stages = [made.configurations[name].network.features[0] for name in ("3d_fullres", "3d_cascade_fullres")]
+    assert stages[1] < stages[0]
+    assert "3d_cascade_fullres.features" in {decision.name for decision in made.decisions}
+
+
+def test_what_a_network_does_not_read_is_not_shown(evidence: Fingerprint) -> None:
+    told = {}
+    for name in ("swin_unet", "swin_unetr"):
+        plan = planner(evidence, description(2), PlanRequest(network=name))
+        told[name] = {entry.name: entry.reason for entry in plan.decisions}
+        # The file keeps its form.
+        assert "kernel_sizes" in plan.model_dump()["configurations"]["2d"]["network"]
+    assert "2d.kernel_sizes" not in told["swin_unet"]
+    assert "2d.kernel_sizes" in told["swin_unetr"]
+    assert "in the decoder" in told["swin_unet"]["2d.num_convs"]
+    assert "decoder" not in told["swin_unetr"]["2d.num_convs"]

@@ -110,7 +110,8 @@ def test_too_little_memory_says_how_much_would_do() -> None:
     # Three patches of half a GiB each.
     assert str(refusal.value) == (
         "0.25 GiB of memory are too little to train network 'plain': the requested patch, 64 x 64 x 64 at batch size "
-        "3, needs 1.5 GiB. Plan for that with --memory-gib 1.5, or for a narrower network with --features 16."
+        "3, needs 1.5 GiB with 32 channels at full resolution. Plan for that with --memory-gib 1.5, or for a narrower "
+        "network with --features 16."
     )
     assert fit(1.5, search, batch_size=3).batch_size == 3
 

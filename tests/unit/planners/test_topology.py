@@ -129,6 +129,14 @@ def test_a_stem_may_keep_the_width() -> None:
 
 
 def test_half_the_width_is_one_that_the_network_takes() -> None:
-    assert SWIN.half_width == 32  # heads of 32 channels
-    assert constants_of(NetworkChoice.of("swin_unetr")).half_width == 16
+    assert SWIN.half_width == 64  # of 96, in heads of 32 channels
+    assert constants_of(NetworkChoice.of("swin_unetr")).half_width == 32  # of 48, in heads of 16
     assert constants_of(NetworkChoice.of("plain")).half_width == 16
+
+
+@pytest.mark.parametrize(
+    ("network", "widths"),
+    [("plain", [16, 8]), ("unet2015", [32, 16, 8]), ("vnet", [8]), ("swin_unet", [64, 32]), ("swin_unetr", [32, 16])],
+)
+def test_a_network_is_halved_to_eight_channels_or_to_one_head(network: str, widths: list[int]) -> None:
+    assert [entry.base_features for entry in constants_of(NetworkChoice.of(network)).narrower()] == widths
