@@ -37,6 +37,7 @@ def is_channels_last(x: Tensor) -> bool:
     """
     return (
         x.device.type == "cpu"
+        and x.ndim in CHANNELS_LAST
         and x.dtype in (torch.float32, torch.float64)
         and not x.is_contiguous()
         and x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim])

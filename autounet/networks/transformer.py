@@ -11,20 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autounet.networks.norm import GroupNorm
+
 # Of group norms.
 _NUM_GROUPS = 32
 _MAP_EPS = 1e-6
 _FEED_FORWARD_EXPANSION = 4
 
 
-def normed(num_channels: int, eps: float = 1e-5) -> nn.GroupNorm:
+def normed(num_channels: int, eps: float = 1e-5) -> GroupNorm:
     """A group norm of 32 groups, of fewer where these would not leave two channels each.
 
     Of one channel alone it would take away what the time adds to it.
     """
     leaves_two = num_channels % _NUM_GROUPS == 0 and num_channels > _NUM_GROUPS
     groups = _NUM_GROUPS if leaves_two else math.gcd(_NUM_GROUPS, num_channels // 2)
-    return nn.GroupNorm(groups, num_channels, eps)
+    return GroupNorm(groups, num_channels, eps)
 
 
 def zeroed(layer: nn.Module, zero: bool) -> nn.Module:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from autounet.networks.norm import CurrentBatchNorm, InstanceNorm
+from autounet.networks.norm import CurrentBatchNorm, GroupNorm, InstanceNorm
 
 
 @pytest.mark.parametrize(("shape", "oracle"), [((2, 5, 4, 6, 3), nn.InstanceNorm3d), ((3, 5, 8, 6), nn.InstanceNorm2d)])
@@ -73,19 +73,24 @@ def test_channels_last_gives_the_same_and_stays_channels_last(shape: tuple[int, 
         torch.testing.assert_close(norm(y.detach()), results[0].detach())
 
 
-@pytest.mark.parametrize("norm", [InstanceNorm(8), CurrentBatchNorm(8).eval()], ids=["instance", "current batch"])
+@pytest.mark.parametrize(
+    ("norm", "num_groups"),
+    [(InstanceNorm(8), 8), (CurrentBatchNorm(8).eval(), 8), (GroupNorm(2, 8), 2), (GroupNorm(1, 8), 1)],
+    ids=["instance", "current batch", "groups", "one group"],
+)
 @pytest.mark.parametrize("shape", [(2, 8, 24, 40, 24), (1, 8, 300, 150), (2, 8, 3, 5, 2)])
 def test_prediction_in_channels_last_keeps_the_digits_of_maps_far_from_zero(
-    shape: tuple[int, ...], norm: nn.Module
+    shape: tuple[int, ...], norm: nn.Module, num_groups: int
 ) -> None:
     # Group norm sums squares in float32: 1e-3 off here.
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 0.5 + 5
     x = (x + torch.linspace(0, 1, shape[2]).view(-1, *(1,) * (len(shape) - 3))).to(memory_format=LAYOUTS[len(shape)])
+    x += torch.arange(8).div(8).view(1, 8, *(1,) * (len(shape) - 2))
     with torch.inference_mode():
         found = norm(x)
     assert found.is_contiguous(memory_format=LAYOUTS[len(shape)])
-    expected = nn.functional.instance_norm(x.double())
-    assert float((found - expected).abs().max()) < 5e-6
+    expected = nn.functional.group_norm(x.double(), num_groups)
+    assert float((found - expected).abs().max()) < 1e-5
 
 
 def test_the_gradient_in_channels_last_is_that_of_differences() -> None:
