@@ -14,6 +14,7 @@ from autounet.geometry import Geometry
 from autounet.inference.predictor import Predictor
 from autounet.models.folder import PREVIOUS_STAGE, fold_folder, load_network, trained_folds
 from autounet.models.nnunet.importing import ImportRequest, import_model
+from autounet.networks.layout import fast_layout, set_layout
 
 MODELS = Path(__file__).parent / "nnunet_models"
 CPU = torch.device("cpu")
@@ -33,11 +34,14 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("as_predicted", [False, True], ids=["contiguous", "as predicted"])
 @pytest.mark.parametrize("name", [*WHOLE, *CASCADES])
-def test_the_logits_of_a_patch_are_nnunets(name: str, imported: Path) -> None:
+def test_the_logits_of_a_patch_are_nnunets(name: str, as_predicted: bool, imported: Path) -> None:
     golden = np.load(MODELS / name / "logits.npz")
     record = next(iter(trained_folds(imported / name).values()))
     network = load_network(fold_folder(imported / name, record.fold), record, CPU)
+    if as_predicted:
+        set_layout(network, fast_layout(network.num_spatial_dims, CPU, torch.float32))
     with torch.inference_mode():
         found = network(torch.from_numpy(golden["patch"]))[0].numpy()
     assert np.abs(golden["logits"]).max() > 1
