@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autounet.errors import RequestError
-from autounet.progress import SILENT, Reporter
+from autounet.progress import SILENT, Reporter, duration
 from autounet.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -83,17 +84,15 @@ def sample(
         for path in _label_maps(label_maps, ending)
         for copy in range(copies)
     ]
+    waiting = [case for case in cases if overwrite or not (output / LABELS_FOLDER / f"{case.name}{ending}").exists()]
     shown: dict[Path, list[Image]] = {}
-    drawn: list[str] = []
-    for case in reporter.track(cases, "draw", len(cases)):
-        if (output / LABELS_FOLDER / f"{case.name}{ending}").exists() and not overwrite:
-            continue
-        image = _draw(drawer, case, output, options)
-        drawn.append(case.name)
+    step = _told_steps(len(waiting), options.steps, reporter)
+    for case in waiting:
+        image = _draw(drawer, case, output, options, step)
         if case.path in shown or len(shown) < _MAX_ROWS:
             shown.setdefault(case.path, []).append(image)
     overview = _write_overview(output / OVERVIEW_FILE, shown, drawer.record, options) if shown else None
-    return Sampled(output, tuple(case.name for case in cases), tuple(drawn), overview)
+    return Sampled(output, tuple(case.name for case in cases), tuple(case.name for case in waiting), overview)
 
 
 @dataclass(frozen=True)
@@ -104,14 +103,30 @@ class _Case:
     name: str
 
 
-def _draw(drawer: Drawer, case: _Case, output: Path, options: DrawOptions) -> Image:
+def _told_steps(num_images: int, num_steps: int, reporter: Reporter) -> Callable[[], None]:
+    """What is to be called after every step of every image: it shows the progress, and soon how long all takes."""
+    total, started = num_images * num_steps, time.perf_counter()
+    done = iter(reporter.track(range(total), "draw", total) if total else ())
+    next(done, None)
+
+    def tell() -> None:
+        if next(done, total) == 1:
+            seconds = (time.perf_counter() - started) * total
+            many = f"{num_images} image{'s' * (num_images > 1)}"
+            what = f"{many} at {num_steps} steps each"
+            reporter.say(f"{what}: about {duration(seconds)}; stopped and run again, it goes on")
+
+    return tell
+
+
+def _draw(drawer: Drawer, case: _Case, output: Path, options: DrawOptions, tell: Callable[[], None]) -> Image:
     """Draw an image, and write it with its label map."""
     from autounet.data.doctor.writing import write_image
     from autounet.data.io import label_ending, read_label, write_label
 
     label, geometry = read_label(case.path)
     try:
-        image = drawer.draw(label, geometry, options, case.name)
+        image = drawer.draw(label, geometry, options, case.name, tell)
     except RequestError as error:
         raise RequestError(f"{case.path}: {error}") from None
     ending = drawer.record.plan.file_ending

@@ -97,7 +97,9 @@ def test_raw_intensities_are_known_to_the_model(workspace: Path) -> None:
     assert dict(record.configuration.network.options)["tokens"] == 1
 
 
-def test_drawn_images_follow_their_label_maps_and_can_join_the_dataset(workspace: Path, tmp_path: Path) -> None:
+def test_drawn_images_follow_their_label_maps_and_can_join_the_dataset(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     raw, drawn = workspace / "raw" / DATASET, tmp_path / "drawn"
     maps = tmp_path / "maps"
     maps.mkdir()
@@ -105,6 +107,7 @@ def test_drawn_images_follow_their_label_maps_and_can_join_the_dataset(workspace
         shutil.copy(raw / "labelsTr" / f"disc_{case}.png", maps)
     arguments = ["sample", "31", "-i", str(maps), "-o", str(drawn), "--copies", "2", "--steps", "10", "--seed", "1"]
     assert run(workspace, *arguments, "--device", "cpu") == 0
+    assert "4 images at 10 steps each: about" in capsys.readouterr().out
     images = sorted((drawn / "imagesTr").iterdir())
     assert [path.name for path in images] == [f"disc_{case}_drawn{copy}_0000.png" for case in (0, 1) for copy in (0, 1)]
     for path in images:
@@ -126,6 +129,7 @@ def test_drawn_images_follow_their_label_maps_and_can_join_the_dataset(workspace
     images[0].unlink()
     (drawn / "labelsTr" / "disc_0_drawn0.png").unlink()
     assert run(workspace, *arguments, "--device", "cpu") == 0
+    assert "1 image at 10 steps each: about" in capsys.readouterr().out
     assert images[0].read_bytes() == content, "what is missing is drawn again, the same"
 
 
