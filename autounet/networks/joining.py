@@ -58,6 +58,7 @@ def _is_composable(up: Transposed, conv: Convolution, skip: Tensor) -> bool:
     kernel = conv.kernel_size
     return (
         is_channels_last(skip)
+        and not torch.compiler.is_compiling()  # which takes minutes for the gradients of the composed kernel
         and up.kernel_size == up.stride
         and all(size in _INSIDE for size in kernel)
         and conv.padding == tuple((size - 1) // 2 for size in kernel)

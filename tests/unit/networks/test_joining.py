@@ -144,6 +144,12 @@ def test_contiguous_maps_are_concatenated(composed: list[Tensor]) -> None:
     assert not composed
 
 
+def test_a_compiler_sees_the_concatenation(composed: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    joined(nn.ConvTranspose2d(COARSE, BETWEEN, 2, 2))
+    assert not composed
+
+
 @pytest.mark.parametrize(("edge", "worth_it"), [(4, False), (64, True)])
 def test_it_is_composed_where_voxels_are_many(
     edge: int, worth_it: bool, composed: list[Tensor], monkeypatch: pytest.MonkeyPatch
