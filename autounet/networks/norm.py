@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from autounet.networks.layout import CHANNELS_LAST, is_channels_last
 BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 # Of group norm, where the channels can be divided so.
 _NUM_GROUPS = 8
-# Voxels whose sums are formed one after another; those of parts are added in float64.
+# Voxels that are summed in float32 at once, in the cache; the sums are added in float64.
 _PART = 4096
 
 
@@ -122,18 +122,23 @@ def _normalize_samples(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor,
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of each sample, `(B, C)` in float64, of a channels-last map."""
-    voxels = x.movedim(1, -1).flatten(1, -2)
-    parts = voxels.split(_PART, dim=1)
-    shares = voxels.new_tensor([part.shape[1] for part in parts], dtype=torch.float64) / voxels.shape[1]
-    means = torch.stack([part.mean(dim=1) for part in parts]).double()
-    mean = torch.einsum("p,pbc->bc", shares, means)
-    # Batch norm's variances, of one part of one sample after the other: its kernel is the fast one. Its means are not
-    # taken, being sums of one voxel after the other.
-    rows = [sample.T[None, :, None] for part in parts for sample in part]
-    variances = torch.stack([torch.batch_norm_update_stats(row, None, None, 0.0)[1] for row in rows])
-    apart = variances.view_as(means) + (means - mean).square()
-    return mean, torch.einsum("p,pbc->bc", shares, apart)
+    """Mean and variance of each channel of each sample, `(B, C)` in float64, of a channels-last map.
+
+    The same whichever samples come with it, and however many threads work on it: batch norm's statistics are not.
+    """
+    means, variances = [], []
+    for sample in x.movedim(1, -1).flatten(1, -2):  # `(voxels, C)`
+        parts = sample.split(_PART)
+        mean = _sum(parts) / len(sample)
+        centre = mean.to(x.dtype)
+        means.append(mean)
+        variances.append(_sum((part - centre).square_() for part in parts) / len(sample))
+    return torch.stack(means), torch.stack(variances)
+
+
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    """The sum over all voxels of `(voxels, C)`, in float64."""
+    return torch.stack([part.sum(dim=0) for part in parts]).double().sum(dim=0)
 
 
 class _SampleWise(torch.autograd.Function):

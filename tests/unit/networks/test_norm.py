@@ -93,6 +93,21 @@ def test_prediction_in_channels_last_keeps_the_digits_of_maps_far_from_zero(
     assert float((found - expected).abs().max()) < 1e-5
 
 
+def test_prediction_in_channels_last_is_the_same_alone_and_with_any_number_of_threads() -> None:
+    norm, generator = InstanceNorm(8), torch.Generator().manual_seed(0)
+    x = torch.randn(3, 8, 20, 30, 20, generator=generator).to(memory_format=torch.channels_last_3d)
+    before = torch.get_num_threads()
+    try:
+        with torch.inference_mode():
+            found = []
+            for num_threads in (1, 2, 3):
+                torch.set_num_threads(num_threads)
+                found += [norm(x), torch.cat([norm(one) for one in x.split(1)])]
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
 def test_the_gradient_in_channels_last_is_that_of_differences() -> None:
     torch.manual_seed(0)
     norm = InstanceNorm(3).double()
