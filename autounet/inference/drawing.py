@@ -25,6 +25,7 @@ from autounet.networks.base import SegmentationNetwork
 from autounet.preprocessing.case import CaseProperties, prepare_case
 from autounet.training.diffusion import Denoiser
 from autounet.training.precision import Precision
+from autounet.workspace import dataset_number
 
 # Neighbouring tiles overlap by this share where an image is larger than the patch.
 _OVERLAP = 0.25
@@ -89,7 +90,7 @@ class Drawer:
         if record.diffusion is None:
             raise RequestError(
                 f"{model} segments images and draws none. Train one that does: "
-                f"autounet train {int(record.plan.dataset_name[7:10])} {record.configuration.name} 0 "
+                f"autounet train {dataset_number(record.plan.dataset_name)} {record.configuration.name} 0 "
                 "--network diffusion_unet"
             )
         network = load_network(fold_folder(model, record.fold), record, device)

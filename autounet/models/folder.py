@@ -33,7 +33,7 @@ from autounet.plans import Configuration, Plan, file_label
 from autounet.records import SCHEMA_VERSION, Record
 from autounet.training.checkpoint import load_tensors, save_tensors
 from autounet.training.config import TrainConfig
-from autounet.workspace import Workspace
+from autounet.workspace import Workspace, dataset_number
 
 FoldName = int | Literal["all"]
 PREVIOUS_STAGE = "previous_stage"
@@ -269,7 +269,7 @@ def find_drawing_model(workspace: Workspace, dataset: str) -> Path:
     if not models:
         raise RequestError(
             f"no trained model of {dataset} in {workspace.results} draws images. Train one: "
-            f"autounet train {int(dataset[7:10])} 2d 0 --network diffusion_unet"
+            f"autounet train {dataset_number(dataset)} 2d 0 --network diffusion_unet"
         )
     if len(models) > 1:
         listing = ", ".join(str(path) for path in models)

@@ -125,8 +125,8 @@ def compare(
         names = metric_names(usual if metrics is None else metrics, Family)
     else:
         of_classes = _COMPARED if regions_between is None else (*_COMPARED, *_COMPARED_OF_REGIONS)
-        asked = metrics or (_COMPARED_OF_OBJECTS if instances else of_classes)
-        choice = _choice(asked, tolerance_mm, lesion_iou, instances, regions_between)
+        usual = list(_COMPARED_OF_OBJECTS if instances else of_classes)
+        choice = _choice(usual if metrics is None else metrics, tolerance_mm, lesion_iou, instances, regions_between)
         names = choice.names
         summaries = [
             evaluate_folders(
