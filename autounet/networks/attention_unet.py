@@ -36,7 +36,6 @@ from torch.nn import functional as F
 from autounet.network_plan import NetworkPlan
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.blocks import (
-    CONVOLUTIONS,
     INTERPOLATION,
     MAX_POOLING,
     TRANSPOSED,
@@ -47,6 +46,7 @@ from autounet.networks.blocks import (
     contract,
     initialize_fan_in,
 )
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.description import (
     ActivationName,
     ConvOptions,

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autounet.network_plan import NetworkPlan, Padding
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.description import ActivationName, ConvOptions, NormName, UpsamplingName
-from autounet.networks.joining import Convolution, convolve_joined
+from autounet.networks.joining import convolve_joined
 from autounet.networks.norm import make_norm
 
-CONVOLUTIONS: dict[int, Callable[..., Convolution]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 POOLING: dict[int, Callable[..., nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 MAX_POOLING: dict[int, Callable[..., nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -96,7 +96,7 @@ class ConvNorm(nn.Module):
             # The norm takes any constant away: its gradient is zero, and summing that up takes 3 % of a step.
             self.conv.get_parameter("bias").requires_grad_(False)
         self.dropout = DROPOUT[dims](style.dropout) if style.dropout else nn.Identity()
-        self.norm = make_norm(style.norm, dims, out_channels, affine=style.affine)
+        self.norm = make_norm(style.norm, dims, out_channels, affine=style.affine, overwrites=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in, *spatial)` to `(B, out, *spatial / stride)`, less what a valid convolution loses."""

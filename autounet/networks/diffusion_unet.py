@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from autounet.network_plan import NetworkPlan
 from autounet.networks.base import SegmentationNetwork
-from autounet.networks.blocks import CONVOLUTIONS
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.description import Design, NetworkOptions, Paper, PlannedOption, RecipeHints
 from autounet.networks.transformer import SpatialTransformer, normed, zeroed
 

@@ -22,12 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autounet.networks.convolution import Convolution, convolve
 from autounet.networks.layout import CHANNELS_LAST, is_channels_last
 
-Convolution: TypeAlias = nn.Conv2d | nn.Conv3d
 Transposed: TypeAlias = nn.ConvTranspose2d | nn.ConvTranspose3d
 
-_CONVOLVE: dict[int, Callable[..., Tensor]] = {2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
 # What a multiplication saved is worth against one for forming the kernel, whose products are small (measured).
 _COST_OF_FORMING = 15
@@ -86,7 +85,7 @@ def _convolve_composed(up: Transposed, conv: Convolution, coarse: Tensor, skip: 
         if bias is not None and not bias.requires_grad:
             constant = constant.detach()  # as the bias itself: a norm takes it away
         bias = constant if bias is None else bias + constant
-    y = _CONVOLVE[dims](skip, of_skip.contiguous(memory_format=layout), bias, padding=conv.padding)
+    y = convolve(conv, skip, of_skip.contiguous(memory_format=layout), bias)
     kernel = compose(up.weight, of_up).contiguous(memory_format=layout)
     y.add_(_TRANSPOSED[dims](coarse, kernel, stride=up.stride, padding=conv.padding))
     if up.bias is not None:

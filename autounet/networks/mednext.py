@@ -33,7 +33,8 @@ from torch.nn import functional as F
 
 from autounet.network_plan import NetworkPlan
 from autounet.networks.base import SegmentationNetwork
-from autounet.networks.blocks import CONVOLUTIONS, TRANSPOSED, Style, make_activation
+from autounet.networks.blocks import TRANSPOSED, Style, make_activation
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.description import ActivationName, Design, NetworkOptions, NormName, Paper, RecipeHints
 from autounet.networks.norm import make_norm
 from autounet.networks.unet import cumulative_strides

@@ -29,7 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autounet.network_plan import NetworkPlan
-from autounet.networks.blocks import CONVOLUTIONS
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.description import Design, NetworkOptions, Paper
 from autounet.networks.swin import (
     PatchMerging,

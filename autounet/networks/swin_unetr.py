@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autounet.network_plan import NetworkPlan
-from autounet.networks.blocks import CONVOLUTIONS, Style, initialize_he, make_up
+from autounet.networks.blocks import Style, initialize_he, make_up
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.description import ActivationName, Design, NormName, Paper
 from autounet.networks.residual import ResidualBlock
 from autounet.networks.swin import (

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from autounet.network_plan import NetworkPlan
 from autounet.networks.base import SegmentationNetwork
-from autounet.networks.blocks import CONVOLUTIONS, ConvStack, Style, initialize_he, make_up
+from autounet.networks.blocks import ConvStack, Style, initialize_he, make_up
+from autounet.networks.convolution import CONVOLUTIONS
 
 
 class UNet(SegmentationNetwork):

@@ -27,13 +27,13 @@ from torch import nn
 
 from autounet.network_plan import NetworkPlan
 from autounet.networks.blocks import (
-    CONVOLUTIONS,
     MAX_POOLING,
     ConvUnit,
     Style,
     initialize_fan_in,
     make_up,
 )
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.cropped import CroppedUNet
 from autounet.networks.description import ActivationName, ConvOptions, Design, NormName, Paper, RecipeHints
 from autounet.networks.norm import CurrentBatchNorm

@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from autounet.errors import RequestError
 from autounet.network_plan import NetworkPlan
 from autounet.networks.base import SegmentationNetwork
-from autounet.networks.blocks import CONVOLUTIONS, MAX_POOLING, ConvStack, Style, initialize_fan_in, make_up
+from autounet.networks.blocks import MAX_POOLING, ConvStack, Style, initialize_fan_in, make_up
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.description import ActivationName, ConvOptions, Design, NormName, Paper, RecipeHints
 
 

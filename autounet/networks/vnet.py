@@ -30,7 +30,6 @@ from torch import Tensor, nn
 from autounet.network_plan import NetworkPlan
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.blocks import (
-    CONVOLUTIONS,
     ConvNorm,
     ConvUnit,
     Style,
@@ -38,6 +37,7 @@ from autounet.networks.blocks import (
     make_activation,
     make_up,
 )
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.description import (
     ActivationName,
     ConvOptions,

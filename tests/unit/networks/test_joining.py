@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autounet.networks import joining
-from autounet.networks.blocks import CONVOLUTIONS, TRANSPOSED, ConvStack, Style, make_up
+from autounet.networks.blocks import TRANSPOSED, ConvStack, Style, make_up
+from autounet.networks.convolution import CONVOLUTIONS
 from autounet.networks.joining import compose, convolve_joined
 from autounet.networks.layout import CHANNELS_LAST, set_layout
 

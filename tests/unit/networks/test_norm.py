@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from autounet.networks.norm import CurrentBatchNorm, GroupNorm, InstanceNorm
+from autounet.networks.description import NormName
+from autounet.networks.norm import CurrentBatchNorm, GroupNorm, InstanceNorm, make_norm
 
 
 @pytest.mark.parametrize(("shape", "oracle"), [((2, 5, 4, 6, 3), nn.InstanceNorm3d), ((3, 5, 8, 6), nn.InstanceNorm2d)])
@@ -136,3 +137,19 @@ def test_on_the_meta_device_instance_norm_keeps_for_the_backward_pass_what_it_ke
         return shapes
 
     assert kept("meta") == kept("cpu")
+
+
+@pytest.mark.parametrize("name", ["instance", "group"])
+def test_a_norm_that_may_writes_over_its_input_in_prediction_only(name: NormName) -> None:
+    keeps, overwrites = make_norm(name, 3, 8), make_norm(name, 3, 8, overwrites=True)
+    x = torch.randn(2, 8, 5, 6, 7).to(memory_format=torch.channels_last_3d)
+    given = x.clone()
+    trained = overwrites(given)
+    assert torch.equal(given, x)
+    with torch.inference_mode():
+        expected = keeps(given)
+        assert torch.equal(given, x)
+        found = overwrites(given)
+    assert torch.equal(found, expected)
+    assert found.data_ptr() == given.data_ptr()
+    torch.testing.assert_close(found, trained.detach())

@@ -1,0 +1,84 @@
+"""Convolutions that predict with the fast kernels of a CPU.
+
+PyTorch gives a convolution to oneDNN only where it takes that to pay (`use_mkldnn` in its `Convolution.cpp`). Where
+every core predicts an image of its own, it errs: kernels of one voxel on one thread, and any kernel on a single tile
+with few voxels, are unfolded and multiplied, which takes 2 to 6 times as long and leaves the layout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autounet.networks.layout import is_channels_last
+
+_CONVOLVE: dict[int, Callable[..., Tensor]] = {4: F.conv2d, 5: F.conv3d}
+
+
+class Conv2d(nn.Conv2d):
+    """PyTorch's, computed by `convolve`."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return convolve(self, input, weight, bias)
+
+
+class Conv3d(nn.Conv3d):
+    """PyTorch's, computed by `convolve`."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return convolve(self, input, weight, bias)
+
+
+Convolution: TypeAlias = nn.Conv2d | nn.Conv3d
+CONVOLUTIONS: dict[int, Callable[..., Convolution]] = {2: Conv2d, 3: Conv3d}
+
+
+def convolve(conv: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A module's convolution with another kernel; in prediction on a CPU by the implementation that is fast there.
+
+    Args:
+        conv: Its strides, padding, dilation and groups are taken.
+        x: `(B, in, *spatial)`.
+        weight: `(out, in / groups, *kernel)`.
+        bias: `(out,)`.
+
+    Returns:
+        `(B, out, *spatial)`; equal up to rounding whichever implementation is taken.
+    """
+    if not _predicts_on_cpu(x, weight):
+        return _CONVOLVE[weight.ndim](x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    if _is_pointwise(conv, weight) and is_channels_last(x):
+        return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+    return torch.mkldnn_convolution(x, weight, bias, _padding(conv), conv.stride, conv.dilation, conv.groups)
+
+
+def _is_pointwise(conv: Convolution, weight: Tensor) -> bool:
+    """Whether every voxel is computed from itself alone, by all channels."""
+    return math.prod((*weight.shape[2:], *conv.stride, conv.groups)) == 1 and not any(_padding(conv))
+
+
+def _padding(conv: Convolution) -> Sequence[int]:
+    """Zeros at each end of each axis."""
+    if not isinstance(conv.padding, str):
+        return conv.padding
+    assert conv.padding == "same" and all(size % 2 for size in conv.kernel_size)
+    return [step * (size // 2) for size, step in zip(conv.kernel_size, conv.dilation, strict=True)]
+
+
+def _predicts_on_cpu(x: Tensor, weight: Tensor) -> bool:
+    """Whether nobody asks for gradients or for a graph, and oneDNN computes in this type."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and x.ndim == weight.ndim
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.onnx.is_in_onnx_export()
+        and torch.backends.mkldnn.is_available()
+    )
