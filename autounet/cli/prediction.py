@@ -104,6 +104,7 @@ def predict(
         strict=strict,
         overwrite=overwrite,
         postprocess=postprocess,
+        objects=with_instances,
         device=device,
         devices=devices.split(",") if devices else None,
         reporter=reporter,
@@ -115,7 +116,7 @@ def predict(
             f"masks; {output / 'predictions.json'} says why"
         )
     if with_instances:
-        _tell_instances(pipeline.instances(output, output / "instances", reporter=reporter), output / "instances")
+        _tell_instances(predicted.counted, output / "instances")
     reporter.say(f"Next, where references exist: autounet evaluate REFERENCES {output}")
 
 

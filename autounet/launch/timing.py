@@ -23,7 +23,7 @@ from autounet.progress import Reporter, duration
 from autounet.training.config import TrainConfig
 from autounet.training.device import describe_device
 from autounet.training.precision import Precision
-from autounet.training.time_budget import ENOUGH_STEPS, foretell_step, measure_step, size_to_clock, steps_in_time
+from autounet.training.time_budget import ENOUGH_STEPS, measure_step, size_run
 
 # Each makes the patch smaller; more would leave nothing to see.
 _MAX_COARSENINGS = 4
@@ -52,11 +52,7 @@ def with_time(
     """
     inputs = plan.num_inputs(configuration)
     measure = partial(
-        measure_step,
-        num_channels=inputs,
-        num_outputs=plan.labels.num_outputs,
-        device=device,
-        precision=precision,
+        measure_step, num_channels=inputs, num_outputs=plan.labels.num_outputs, device=device, precision=precision
     )
 
     def cost_of(candidate: Configuration) -> TrainingCost:
@@ -74,33 +70,24 @@ def with_time(
     def count_flops(candidate: Configuration) -> float:
         return float(cost_of(candidate).flops_per_sample * candidate.batch_size)
 
-    changes: tuple[str, ...] = ()
-    if config.max_seconds is not None and not configuration.fixed_sizes:
-        sizing = size_to_clock(configuration, config, measure, count_flops, keep_network=keep_network)
-        configuration, changes = sizing.configuration, sizing.changes
-        step_seconds, num_steps = sizing.step_seconds, sizing.num_steps
-    else:
-        step_seconds = foretell_step(configuration, measure, count_flops)
-        num_steps = config.total_steps
-        if config.max_seconds is not None:
-            num_steps = steps_in_time(configuration, config, step_seconds)
-    if num_steps < 1:
+    sizing = size_run(configuration, config, measure, count_flops, keep_network=keep_network)
+    if sizing.num_steps < 1:
         raise RequestError(
             f"the time given, {duration(config.max_seconds or 0)}, is too short to train {configuration.name}: a step "
-            f"takes {step_seconds:.2g} s. Give time for some hundred steps at least."
+            f"takes {sizing.step_seconds:.2g} s. Give time for some hundred steps at least."
         )
-    total_seconds = config.max_seconds or num_steps * step_seconds
+    total_seconds = config.max_seconds or sizing.num_steps * sizing.step_seconds
     time = TimePlan(
-        step_seconds=step_seconds,
-        num_steps=num_steps,
+        step_seconds=sizing.step_seconds,
+        num_steps=sizing.num_steps,
         total_seconds=total_seconds,
         max_seconds=config.max_seconds,
         device=describe_device(device),
         expected_end=(datetime.now().astimezone() + timedelta(seconds=total_seconds)).replace(microsecond=0),
-        changes=changes,
+        changes=sizing.changes,
     )
-    memory = memory_estimate(cost_of(configuration), configuration.batch_size)
-    return configuration.model_copy(update={"time": time, "memory": memory})
+    memory = memory_estimate(cost_of(sizing.configuration), sizing.configuration.batch_size)
+    return sizing.configuration.model_copy(update={"time": time, "memory": memory})
 
 
 def fit_plan_to_time(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from autounet.errors import Problem, RequestError, WorkError
+from autounet.pipeline.objects import instances
 from autounet.pipeline.watching import require_alike, watching
 from autounet.progress import SILENT, Reporter
 from autounet.workspace import Workspace
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from autounet.evaluation.finish import Finish
     from autounet.inference.cases import Lane, OutputOptions
     from autounet.inference.failures import Failure
+    from autounet.inference.instance_files import CountedImage
     from autounet.inference.predictor import WindowOptions
     from autounet.inference.probabilities import ProbabilityFormat
     from autounet.models.best import Best
@@ -35,12 +37,14 @@ class Predicted:
         written: Cases predicted now.
         skipped: Cases that lay finished.
         unlike: Cases predicted now that are unlike the training data.
+        counted: The objects of every mask, where they were asked for.
     """
 
     models: tuple[Path, ...]
     written: tuple[str, ...]
     skipped: tuple[str, ...]
     unlike: tuple[str, ...] = ()
+    counted: tuple[CountedImage, ...] = ()
 
 
 def predict(
@@ -63,6 +67,7 @@ def predict(
     strict: bool = False,
     overwrite: bool = False,
     postprocess: bool = True,
+    objects: bool = False,
     device: str = "auto",
     devices: Sequence[str] | None = None,
     reporter: Reporter = SILENT,
@@ -89,6 +94,7 @@ def predict(
         strict: Predict nothing if a case is unlike the training data.
         overwrite: Predict cases again whose mask is there.
         postprocess: Use the thresholds and the postprocessing that `find_best` decided for what it chose.
+        objects: Number and count the objects of the masks too, into `instances/` in the output.
         device: Where to predict.
         devices: Several, which share the cases; instead of `device`.
         reporter: Shows the progress.
@@ -105,6 +111,7 @@ def predict(
     from autounet.inference.attention import write_attention
     from autounet.inference.cases import is_finished, predict_cases
     from autounet.inference.failures import error_of
+    from autounet.inference.instances import object_classes
     from autounet.inference.predictor import WindowOptions
 
     options = WindowOptions(mirror=mirror, overlap=overlap, accumulate=getattr(torch, accumulate), skip=skip)
@@ -112,6 +119,8 @@ def predict(
     models = _chosen(workspace, best) if best else _models(workspace, dataset, configuration, model)
     lanes = _lanes(models, folds, options, list(devices or [device]), prune)
     plan = lanes[0][0].plan
+    if objects:
+        object_classes(plan.labels)  # what cannot be told apart is refused before the work
     cases = find_cases(images, plan.file_ending, len(plan.channels))
     _require_writable(output)
     there = {case.name: is_finished(output, case.name, plan.file_ending, probabilities) for case in cases}
@@ -132,7 +141,10 @@ def predict(
     for member in lanes[0] if attention_maps else ():
         write_attention(member, cases, output, reporter)
     unlike = tuple(case.name for case in waiting if watch.found[case.name].unlike)
-    return Predicted(tuple(path for path, _ in models), tuple(case.name for case in waiting), done, unlike)
+    counted = instances(output, output / "instances", reporter=reporter) if objects else ()
+    return Predicted(
+        tuple(path for path, _ in models), tuple(case.name for case in waiting), done, unlike, tuple(counted)
+    )
 
 
 def _tell(models: Sequence[tuple[Path, list[str] | None]], members: Lane, reporter: Reporter) -> None:

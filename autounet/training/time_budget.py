@@ -87,6 +87,31 @@ def growth_stages(configuration: Configuration, config: TrainConfig) -> tuple[Gr
     return tuple(stages)
 
 
+def size_run(
+    configuration: Configuration,
+    config: TrainConfig,
+    measure: Measure,
+    count_flops: CountFlops,
+    *,
+    keep_network: bool = False,
+) -> Sizing:
+    """A configuration for a run of the time given, if any; one whose sizes the user gave is kept.
+
+    Args:
+        configuration: As planned.
+        config: Tells the time, or the number of steps.
+        measure: Seconds of one step of a configuration.
+        count_flops: Its arithmetic.
+        keep_network: Training starts from trained weights, which fit no narrower network.
+    """
+    if config.max_seconds is not None and not configuration.fixed_sizes:
+        return size_to_clock(configuration, config, measure, count_flops, keep_network=keep_network)
+    step_seconds = foretell_step(configuration, measure, count_flops)
+    timed = config.max_seconds is not None
+    num_steps = steps_in_time(configuration, config, step_seconds) if timed else config.total_steps
+    return Sizing(configuration, step_seconds, num_steps, ())
+
+
 def size_to_clock(
     configuration: Configuration,
     config: TrainConfig,

@@ -4,14 +4,15 @@
 
 `NNUNET_MODEL` is nnU-Net's folder TRAINER__PLANS__CONFIGURATION, `IMAGES` a folder like imagesTs. Both use all mirrors,
 on the CPU. nnU-Net runs as `nnUNetv2_predict_from_modelfolder`, `nnUNetv2_predict` by folder; a trainer class that its
-installation does not know is looked for in `--trainers`. The import is timed apart. Prints times and the agreement of
-the masks, case by case the worst.
+installation does not know is looked for in `--trainers`. The import is timed apart. Rounds of both alternate; prints
+times and the agreement of the masks, case by case the worst.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -75,9 +76,12 @@ def main() -> None:
             source = ["-m", str(options.model), "-f", *options.folds, "-device", "cpu"]
             theirs.append(timed([nnunet, *flags, str(expected), *source], options.threads, roots))
         num_cases, worst, name = agreement(folder / "ours_0", folder / "theirs_0")
-    print(f"import                 {imported:8.1f} s")
-    print(f"autounet predict       {min(ours):8.1f} s")
-    print(f"nnU-Net predict        {min(theirs):8.1f} s   {min(theirs) / min(ours):.2f} times as long")
+    print(f"import                  {imported:8.1f} s")
+    for side, taken in (("autounet predict", ours), ("nnU-Net predict", theirs)):
+        print(f"{side:16s} median {statistics.median(taken):8.1f} s of {', '.join(f'{one:.1f}' for one in taken)}")
+    ratios = [after / before for before, after in zip(ours, theirs, strict=True)]
+    listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"nnU-Net takes    median {statistics.median(ratios):8.2f} times as long, of {listed}")
     print(f"agreement of {num_cases} cases: at least {worst:.6f} of the voxels ({name})")
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import PIL.Image
@@ -85,6 +88,29 @@ def test_the_fold_is_scored_by_its_loss(workspace: Path) -> None:
     assert "validation_loss" in header.split(",")
     assert len(rows) == 2
     assert (fold / "progress.png").stat().st_size > 10_000
+
+
+def test_two_processes_learn_as_one_does(
+    workspace: Path, together: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    for part in ("raw", "preprocessed"):
+        shutil.copytree(workspace / part, tmp_path / part)
+    options = ["train", "31", "2d", "0", "--network", "diffusion_unet,context=8", "--seed", "3", "--device", "cpu"]
+    options += ["--epochs", "4", "--steps-per-epoch", "1", "--precision", "float32", "--overwrite"]
+    logs, scores = [], []
+    for several in (False, True):
+        if several:
+            done = together(*options, "-w", str(tmp_path))
+            assert done.returncode == 0, done.stdout + done.stderr
+        else:
+            assert run(tmp_path, *options) == 0
+        fold = model_of(tmp_path) / "fold_0"
+        with (fold / "training_log.csv").open(newline="", encoding="utf-8") as file:
+            logs.append([float(row["loss"]) for row in csv.DictReader(file)])
+        scores.append(DiffusionSummary.read(fold / "validation" / "diffusion.json").loss)
+    assert len(logs[0]) == 4
+    assert logs[1] == pytest.approx(logs[0], abs=1e-5)
+    assert scores[1] == pytest.approx(scores[0], abs=1e-4)
 
 
 def test_raw_intensities_are_known_to_the_model(workspace: Path) -> None:

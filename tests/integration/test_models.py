@@ -62,6 +62,18 @@ def test_a_model_goes_from_nnunet_to_another_machine(run: Run, golden: Path, tmp
     assert "--overwrite" in said
 
 
+def test_objects_of_classes_that_overlap_are_refused_before_anything_is_predicted(
+    run: Run, golden: Path, tmp_path: Path
+) -> None:
+    source = golden / "residual_regions"
+    pipeline.import_nnunet(source / "model", tmp_path / "m")
+    options = ("--model", tmp_path / "m", "--device", "cpu", "--instances")
+    code, said = run("predict", "-i", source / "images", "-o", tmp_path / "masks", *options)
+    assert code == 2
+    assert "whole, core, rim overlap" in said
+    assert not (tmp_path / "masks").exists()
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "selftest.safetensors", "checksums.json"])
 @pytest.mark.parametrize("verb", ["predict", "info", "test"])
 def test_a_damaged_model_is_told_with_file_and_remedy(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -49,26 +50,19 @@ def rows_of(fold: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_two_processes_train_as_one_does(workspace: Path) -> None:
+def test_two_processes_train_as_one_does(workspace: Path, together: Callable[..., CompletedProcess[str]]) -> None:
     """The whole batch is the plan's: three samples are two for one process and one for the other."""
     options = ["train", "7", "3d_fullres", "0", "-w", str(workspace), "--epochs", "6", "--steps-per-epoch", "1"]
     options += ["--device", "cpu", "--seed", "3", "--precision", "float32", "--learning-rate", "0.01"]
     assert run(workspace, *options[:-4], "--precision", "float32", "--learning-rate", "0.01") == 0
     alone = rows_of(model_of(workspace) / "fold_0")
     weights, _ = load_tensors(model_of(workspace) / "fold_0" / "weights.safetensors")
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611", "-m", "autounet"]
-    done = subprocess.run(
-        [sys.executable, *torchrun, *options, "--overwrite"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = together(*options, "--overwrite")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("Model:") == 1
-    together = rows_of(model_of(workspace) / "fold_0")
-    assert len(together) == 6
-    for first, second in zip(alone, together, strict=True):
+    shared = rows_of(model_of(workspace) / "fold_0")
+    assert len(shared) == 6
+    for first, second in zip(alone, shared, strict=True):
         assert float(second["loss"]) == pytest.approx(float(first["loss"]), abs=1e-5)
     found, _ = load_tensors(model_of(workspace) / "fold_0" / "weights.safetensors")
     assert max(float((found[name] - weights[name]).abs().max()) for name in weights) < 1e-4
