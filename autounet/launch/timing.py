@@ -23,7 +23,7 @@ from autounet.progress import Reporter, duration
 from autounet.training.config import TrainConfig
 from autounet.training.device import describe_device
 from autounet.training.precision import Precision
-from autounet.training.time_budget import ENOUGH_STEPS, measure_step, size_run
+from autounet.training.time_budget import ENOUGH_STEPS, measure_step, size_to_clock
 
 # Each makes the patch smaller; more would leave nothing to see.
 _MAX_COARSENINGS = 4
@@ -70,7 +70,7 @@ def with_time(
     def count_flops(candidate: Configuration) -> float:
         return float(cost_of(candidate).flops_per_sample * candidate.batch_size)
 
-    sizing = size_run(configuration, config, measure, count_flops, keep_network=keep_network)
+    sizing = size_to_clock(configuration, config, measure, count_flops, keep_network=keep_network)
     if sizing.num_steps < 1:
         raise RequestError(
             f"the time given, {duration(config.max_seconds or 0)}, is too short to train {configuration.name}: a step "

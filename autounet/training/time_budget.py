@@ -87,31 +87,6 @@ def growth_stages(configuration: Configuration, config: TrainConfig) -> tuple[Gr
     return tuple(stages)
 
 
-def size_run(
-    configuration: Configuration,
-    config: TrainConfig,
-    measure: Measure,
-    count_flops: CountFlops,
-    *,
-    keep_network: bool = False,
-) -> Sizing:
-    """A configuration for a run of the time given, if any; one whose sizes the user gave is kept.
-
-    Args:
-        configuration: As planned.
-        config: Tells the time, or the number of steps.
-        measure: Seconds of one step of a configuration.
-        count_flops: Its arithmetic.
-        keep_network: Training starts from trained weights, which fit no narrower network.
-    """
-    if config.max_seconds is not None and not configuration.fixed_sizes:
-        return size_to_clock(configuration, config, measure, count_flops, keep_network=keep_network)
-    step_seconds = foretell_step(configuration, measure, count_flops)
-    timed = config.max_seconds is not None
-    num_steps = steps_in_time(configuration, config, step_seconds) if timed else config.total_steps
-    return Sizing(configuration, step_seconds, num_steps, ())
-
-
 def size_to_clock(
     configuration: Configuration,
     config: TrainConfig,
@@ -120,16 +95,23 @@ def size_to_clock(
     *,
     keep_network: bool = False,
 ) -> Sizing:
-    """Make a configuration as small as the time asks for, and no smaller.
+    """Make a configuration as small as the time asks for, and no smaller; without a time it stays as it is.
+
+    So do sizes that the user gave.
 
     Args:
         configuration: As planned.
-        config: Tells the time, and how the patch grows.
+        config: Tells the time or the number of steps, and how the patch grows.
         measure: Seconds of one step of a configuration.
         count_flops: Its arithmetic; foretells which candidates are not worth measuring.
         keep_network: Make only batch and patch smaller: trained weights fit no narrower network.
     """
-    assert config.max_seconds is not None
+    if config.max_seconds is None or configuration.fixed_sizes:
+        step_seconds = foretell_step(configuration, measure, count_flops)
+        num_steps = config.total_steps
+        if config.max_seconds is not None:
+            num_steps = steps_in_time(configuration, config, step_seconds)
+        return Sizing(configuration, step_seconds, num_steps, ())
     candidates = _candidates(configuration, narrowing=1.0 if keep_network else 0.5)
     # The smallest is timed first, because a step of the largest may take as long as the whole run.
     reference = measure(candidates[-1], math.inf) / count_flops(candidates[-1])
