@@ -3,6 +3,9 @@
 PyTorch gives a convolution to oneDNN only where it takes that to pay (`use_mkldnn` in its `Convolution.cpp`). Where
 every core predicts an image of its own, it errs: kernels of one voxel on one thread, and any kernel on a single tile
 with few voxels, are unfolded and multiplied, which takes 2 to 6 times as long and leaves the layout.
+
+A strided kernel of one voxel is computed as one without stride of the voxels that it sees: oneDNN writes past its
+memory in the backward pass of such a 2D kernel with fewer than 16 channels, channels last, and ends the process.
 """
 
 from __future__ import annotations
@@ -50,16 +53,16 @@ def convolve(conv: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None) 
     Returns:
         `(B, out, *spatial)`; equal up to rounding whichever implementation is taken.
     """
+    stride: Sequence[int] = conv.stride
+    is_pointwise = math.prod(weight.shape[2:]) == 1 and not any(_padding(conv))
+    if is_pointwise and math.prod(stride) > 1 and x.device.type == "cpu":
+        x = x[:, :, *(slice(None, None, step) for step in stride)]
+        stride = (1,) * len(stride)
     if not _predicts_on_cpu(x, weight):
-        return _CONVOLVE[weight.ndim](x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-    if _is_pointwise(conv, weight) and is_channels_last(x):
+        return _CONVOLVE[weight.ndim](x, weight, bias, stride, conv.padding, conv.dilation, conv.groups)
+    if is_pointwise and conv.groups == 1 and is_channels_last(x):
         return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
-    return torch.mkldnn_convolution(x, weight, bias, _padding(conv), conv.stride, conv.dilation, conv.groups)
-
-
-def _is_pointwise(conv: Convolution, weight: Tensor) -> bool:
-    """Whether every voxel is computed from itself alone, by all channels."""
-    return math.prod((*weight.shape[2:], *conv.stride, conv.groups)) == 1 and not any(_padding(conv))
+    return torch.mkldnn_convolution(x, weight, bias, _padding(conv), stride, conv.dilation, conv.groups)
 
 
 def _padding(conv: Convolution) -> Sequence[int]:

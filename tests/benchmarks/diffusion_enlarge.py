@@ -1,6 +1,6 @@
 """Whether drawn images help to segment: the same network trained with and without them; run from the checkout.
 
-    python tests/benchmarks/diffusion_enlarge.py DATASET_FOLDER WORKSPACE --draw-time 2h --segment-time 10m
+    python -m tests.benchmarks.diffusion_enlarge DATASET_FOLDER WORKSPACE --draw-time 2h --segment-time 10m
 
 Fold 0 of a 2D dataset. A network learns to draw the training cases, draws `--copies` images for each of their label
 maps, and `plain` is trained for the same time with and without these, once a seed. Validation cases are real, and
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +21,10 @@ import numpy as np
 from autounet.data.description import DatasetDescription
 from autounet.data.io import label_ending
 from autounet.data.splits import SPLITS_FILE, Split, make_splits, write_splits
+from tests.benchmarks.verbs import run_verb
 
 DRAWING = ("--network", "diffusion_unet")
 REAL, ENLARGED = "Dataset991_Real", "Dataset992_Enlarged"
-
-
-def autounet(workspace: Path, *arguments: str) -> None:
-    """Run a verb; it prints on the terminal."""
-    subprocess.run([sys.executable, "-m", "autounet", *arguments, "-w", str(workspace)], check=True)
 
 
 def copy_cases(source: Path, target: Path, names: list[str], ending: str) -> None:
@@ -50,14 +45,14 @@ def describe(source: Path, target: Path) -> None:
 
 def prepare(workspace: Path, dataset: str, split: Split, *further: str) -> None:
     """Plan and prepare a dataset, then set its one fold."""
-    autounet(workspace, "plan_and_preprocess", "-d", dataset[7:10], "-c", "2d", *further)
+    run_verb("plan_and_preprocess", "-d", dataset[7:10], "-c", "2d", *further)
     write_splits(workspace / "preprocessed" / dataset / SPLITS_FILE, [split])
 
 
 def dice(workspace: Path, dataset: str, time: str, seed: int) -> float:
     """Mean foreground Dice of the real validation cases after training to segment."""
     options = ("--network", "plain", "--max-time", time, "--seed", str(seed), "--overwrite")
-    autounet(workspace, "train", dataset[7:10], "2d", "0", *options)
+    run_verb("train", dataset[7:10], "2d", "0", *options)
     scores = workspace / "results" / dataset / "default__plain__2d" / "fold_0" / "validation" / "scores.json"
     return float(json.loads(scores.read_text())["foreground_dice"])
 
@@ -78,6 +73,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", default="5e-4")
     given = parser.parse_args()
     source, workspace = given.dataset, given.workspace
+    os.environ["AUTOUNET_WORKSPACE"] = str(workspace)
     ending = DatasetDescription.load(source).file_ending
     names = sorted(path.name.removesuffix(label_ending(ending)) for path in (source / "labelsTr").iterdir())
     fold = make_splits(names)[0]
@@ -91,11 +87,11 @@ def main() -> None:
     prepare(workspace, REAL, split, *DRAWING, *sizes, "--batch-size", "8")
     if not list((workspace / "results" / REAL).glob("*diffusion_unet__2d/fold_0/validation/diffusion.json")):
         length = ("--max-time", given.draw_time, "--learning-rate", given.learning_rate, "--overwrite")
-        autounet(workspace, "train", REAL[7:10], "2d", "0", *DRAWING, *length)
+        run_verb("train", REAL[7:10], "2d", "0", *DRAWING, *length)
     maps, drawn = workspace / "maps", workspace / "drawn"
     copy_cases(source, maps, list(split.train), ending)
     places = ("-i", str(maps / "labelsTr"), "-o", str(drawn))
-    autounet(workspace, "sample", REAL[7:10], *places, "--copies", str(given.copies), "--steps", given.steps)
+    run_verb("sample", REAL[7:10], *places, "--copies", str(given.copies), "--steps", given.steps)
 
     made = sorted(path.name.removesuffix(label_ending(ending)) for path in (drawn / "labelsTr").iterdir())
     copy_cases(real, enlarged, [*split.train, *split.validation], ending)

@@ -1,6 +1,6 @@
 """What mirroring does to left and right organs: Dataset101_OpenKBPHeadNeckCT trained three ways; run from the checkout.
 
-    python tests/benchmarks/laterality.py RAW_FOLDER [--minutes 5] [--modes swap no_flip ignore] [--seed 0]
+    python -m tests.benchmarks.laterality RAW_FOLDER [--minutes 5] [--modes swap no_flip ignore] [--seed 0]
                                           [--configuration 3d_fullres] [--workspace DIR]
 
 RAW_FOLDER holds Dataset101_OpenKBPHeadNeckCT. `ignore` is what nnU-Net does by default. Each run takes the minutes
@@ -13,28 +13,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.verbs import run_verb
+
 DATASET = "Dataset101_OpenKBPHeadNeckCT"
 SIDED = ("parotid_left", "parotid_right")
-
-
-def run(*arguments: str) -> None:
-    """Run `autounet ARGUMENTS`; what it prints goes to standard error."""
-    process = subprocess.run([sys.executable, "-m", "autounet", *arguments], stdout=sys.stderr, check=False)
-    if process.returncode:
-        raise SystemExit(f"autounet {' '.join(arguments)} ended with status {process.returncode}")
 
 
 def trained(workspace: Path, mode: str, options: argparse.Namespace) -> dict[str, Any]:
     """The scores of fold 0 after a run with `--laterality MODE`, kept in the workspace, as the next overwrites them."""
     limit = ["--max-time", f"{options.minutes:g}m"]
     choices = ["--laterality", mode, "--seed", str(options.seed), "--overwrite"]
-    run("train", "101", options.configuration, "0", *limit, *choices)
+    run_verb("train", "101", options.configuration, "0", *limit, *choices)
     (fold,) = (workspace / "results" / DATASET).glob(f"*__{options.configuration}/fold_0")
     text = (fold / "validation" / "scores.json").read_text(encoding="utf-8")
     (workspace / f"scores_{mode}.json").write_text(text, encoding="utf-8")
@@ -57,7 +50,7 @@ def main() -> None:
     if not (workspace / "raw").exists():
         (workspace / "raw").symlink_to(options.raw.absolute())
     os.environ["AUTOUNET_WORKSPACE"] = str(workspace)
-    run("plan_and_preprocess", "-d", "101", "-c", options.configuration)
+    run_verb("plan_and_preprocess", "-d", "101", "-c", options.configuration)
     scores = {mode: trained(workspace, mode, options) for mode in options.modes}
     classes = list(scores[options.modes[0]]["class_means"])
     print(f"| `--laterality` | cases | mean | {' | '.join(classes)} | left and right |")

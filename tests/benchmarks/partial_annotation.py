@@ -1,6 +1,6 @@
 """What partial annotation saves: Dataset004_Hippocampus, of which most cases lack a class; run from the checkout.
 
-    python tests/benchmarks/partial_annotation.py RAW_FOLDER [--keep 2] [--minutes 5] [--seed 0] [--workspace DIR]
+    python -m tests.benchmarks.partial_annotation RAW_FOLDER [--keep 2] [--minutes 5] [--seed 0] [--workspace DIR]
                                                   [--modes told background all]
 
 RAW_FOLDER holds Dataset004_Hippocampus. In `told` and `background` only every second case (or what `--keep` says) keeps
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,16 +21,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from tests.benchmarks.verbs import run_verb
+
 SOURCE = "Dataset004_Hippocampus"
 NUMBERS = {"told": 41, "background": 42, "all": 43}
 LACKING, ITS_VALUE = "posterior", 2
-
-
-def run(*arguments: str) -> None:
-    """Run `autounet ARGUMENTS`; what it prints goes to standard error."""
-    process = subprocess.run([sys.executable, "-m", "autounet", *arguments], stdout=sys.stderr, check=False)
-    if process.returncode:
-        raise SystemExit(f"autounet {' '.join(arguments)} ended with status {process.returncode}")
 
 
 def make(source: Path, folder: Path, mode: str, keep: int) -> None:
@@ -63,15 +56,15 @@ def scores(source: Path, workspace: Path, mode: str, options: argparse.Namespace
     if not folder.exists():
         make(source, folder, mode, options.keep)
     number = str(NUMBERS[mode])
-    run("plan_and_preprocess", "-d", number, "-c", "3d_fullres")
-    run("train", number, "3d_fullres", "0", "--max-time", f"{options.minutes:g}m", "--seed", str(options.seed))
+    run_verb("plan_and_preprocess", "-d", number, "-c", "3d_fullres")
+    run_verb("train", number, "3d_fullres", "0", "--max-time", f"{options.minutes:g}m", "--seed", str(options.seed))
     (fold,) = (workspace / "results" / folder.name).glob("*__3d_fullres/fold_0")
     references = workspace / f"references_{mode}"
     references.mkdir()
     for path in sorted((fold / "validation").glob("*.nii.gz")):
         (references / path.name).symlink_to((source / "labelsTr" / path.name).absolute())
     (references / "dataset.json").symlink_to((source / "dataset.json").absolute())
-    run("evaluate", str(references), str(fold / "validation"), "-o", str(workspace / f"scores_{mode}.json"))
+    run_verb("evaluate", str(references), str(fold / "validation"), "-o", str(workspace / f"scores_{mode}.json"))
     found: dict[str, Any] = json.loads((workspace / f"scores_{mode}.json").read_text(encoding="utf-8"))
     return found
 

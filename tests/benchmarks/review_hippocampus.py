@@ -1,6 +1,6 @@
 """Whether `autounet review` finds labels that were damaged on purpose: Dataset004_Hippocampus; run from the checkout.
 
-    python tests/benchmarks/review_hippocampus.py RAW_FOLDER [--folds 2] [--steps 400] [--seed 0] [--workspace DIR]
+    python -m tests.benchmarks.review_hippocampus RAW_FOLDER [--folds 2] [--steps 400] [--seed 0] [--workspace DIR]
 
 RAW_FOLDER holds Dataset004_Hippocampus. Ten of its 220 training labels are damaged: four shifted, three with their
 classes swapped, three without half of a class. The folds are trained on the damaged dataset, so that every case is
@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +22,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+
+from tests.benchmarks.verbs import run_verb
 
 DATASET = "Dataset004_Hippocampus"
 SHIFT_VOXELS = 4
@@ -102,13 +102,6 @@ def write_folds(path: Path, names: list[str], count: int, seed: int) -> None:
     path.write_text(json.dumps(folds), encoding="utf-8")
 
 
-def run(*arguments: str) -> None:
-    """Run `autounet ARGUMENTS`; what it prints goes to standard error."""
-    process = subprocess.run([sys.executable, "-m", "autounet", *arguments], stdout=sys.stderr, check=False)
-    if process.returncode:
-        raise SystemExit(f"autounet {' '.join(arguments)} ended with status {process.returncode}")
-
-
 def report(review: dict[str, Any], done: dict[str, str]) -> None:
     """Where the damaged cases are, and how well the networks do."""
     suspects = review["suspects"]
@@ -143,10 +136,10 @@ def main() -> None:
         record.write_text(json.dumps(done, indent=1), encoding="utf-8")
         names = [path.name.removesuffix(".nii.gz") for path in sorted((options.raw / DATASET / "labelsTr").iterdir())]
         write_folds(workspace / "preprocessed" / DATASET / "splits_final.json", names, options.folds, options.seed)
-        run("plan_and_preprocess", "-d", "4", "-c", "3d_fullres", "--features", "16", "--batch-size", "2")
-    run("train", "4", "3d_fullres", "all-folds", "--recipe", "clock", "--steps", str(options.steps))
+        run_verb("plan_and_preprocess", "-d", "4", "-c", "3d_fullres", "--features", "16", "--batch-size", "2")
+    run_verb("train", "4", "3d_fullres", "all-folds", "--recipe", "clock", "--steps", str(options.steps))
     started = time.perf_counter()
-    run("review", "4", "--top", str(FIRST), "-o", str(workspace / "review"))
+    run_verb("review", "4", "--top", str(FIRST), "-o", str(workspace / "review"))
     seconds = time.perf_counter() - started
     report(
         json.loads((workspace / "review" / "review.json").read_text(encoding="utf-8")), json.loads(record.read_text())

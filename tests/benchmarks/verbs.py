@@ -23,14 +23,14 @@ class Used:
 
 
 def run_verb(*arguments: str) -> Used:
-    """Run `autounet ARGUMENTS`; what it prints is thrown away, but for errors.
+    """Run `autounet ARGUMENTS`; what it prints goes to standard error, apart from the figures of a benchmark.
 
     Raises:
         CalledProcessError: It failed.
     """
     command = [sys.executable, "-m", "autounet", *arguments]
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,17 @@ from autounet.networks.layout import CHANNELS_LAST, set_layout
 
 PLAIN: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 SIZES = {2: (12, 9), 3: (6, 8, 7)}
+# oneDNN writes past its own memory here: PyTorch 2.13 ends by "free(): invalid pointer" at the second step.
+STRIDED_POINTWISE = """
+import torch
+from autounet.networks.convolution import CONVOLUTIONS
+conv = CONVOLUTIONS[2](8, 16, 1, 2).to(memory_format=torch.channels_last)
+for _ in range(6):
+    x = torch.randn(2, 8, 256, 256).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = conv(x)
+    y.backward(torch.randn_like(y))
+    del [torch.randn(1000 + size) for size in range(50)][:]
+"""
 
 
 @pytest.fixture
@@ -82,3 +95,30 @@ def test_training_takes_pytorchs_kernels_and_their_gradients() -> None:
     expected.square().sum().backward()
     gradients = [module.get_parameter("weight").grad for module in (conv, oracle)]
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def test_a_strided_kernel_of_one_pixel_trains_without_a_crash() -> None:
+    done = subprocess.run([sys.executable, "-c", STRIDED_POINTWISE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_strided_kernel_of_one_voxel_has_the_gradients_of_pytorchs(dims: int, layout: str) -> None:
+    torch.manual_seed(0)
+    conv = CONVOLUTIONS[dims](20, 8, 1, (2, 3, 1)[-dims:])
+    oracle = PLAIN[dims](20, 8, 1, (2, 3, 1)[-dims:]).double()  # type: ignore[arg-type]
+    oracle.load_state_dict(conv.state_dict())
+    memory_format = CHANNELS_LAST[dims + 2] if layout == "channels_last" else torch.contiguous_format
+    set_layout(conv, memory_format)
+    x = torch.randn(2, 20, *SIZES[dims]).to(memory_format=memory_format).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    found, expected = conv(x), oracle(exact)
+    assert found.is_contiguous(memory_format=memory_format)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    pairs = [(found, expected), (x.grad, exact.grad)]
+    pairs += [(ours.grad, theirs.grad) for ours, theirs in zip(conv.parameters(), oracle.parameters(), strict=True)]
+    for ours, theirs in pairs:
+        assert ours is not None and theirs is not None
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-4)
