@@ -132,14 +132,9 @@ class PlannerConstants:
         """Channels of a stage, where nothing limits them."""
         return int(self.base_features * 2 ** (stage if self.stem_doubles else max(stage - 1, 0)))
 
-    @property
-    def half_width(self) -> int:
-        """Half of the channels at full resolution, or the next multiple above that the network takes."""
-        return math.ceil(self.base_features / (2 * self.width_multiple)) * self.width_multiple
-
     def narrower(self) -> Iterator[PlannerConstants]:
         """The same for narrower and narrower networks, as far as rules go; nothing where it is narrow already."""
-        half = self.half_width
+        half = half_width(self.base_features, self.width_multiple)
         if self.least_features <= half < self.base_features:
             narrow = replace(self, base_features=half)
             yield narrow
@@ -148,6 +143,16 @@ class PlannerConstants:
     def depths(self, num_stages: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Convolutions or blocks of each encoder and of each decoder stage."""
         return _repeated(self.depths_encoder, num_stages), _repeated(self.depths_decoder, num_stages - 1)
+
+
+def half_width(width: int, multiple: int) -> int:
+    """Half of the channels, or the next multiple above that the network takes.
+
+    Args:
+        width: Channels.
+        multiple: What they are a multiple of: groups or heads, say.
+    """
+    return math.ceil(width / (2 * multiple)) * multiple
 
 
 def _repeated(depths: tuple[int, ...], count: int) -> tuple[int, ...]:

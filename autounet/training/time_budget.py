@@ -19,7 +19,7 @@ import torch
 from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
 from autounet.networks.layout import fast_layout, set_layout
-from autounet.planners.constants import NNUNET
+from autounet.planners.constants import NNUNET, half_width
 from autounet.plans import Configuration
 from autounet.training.config import TrainConfig
 from autounet.training.precision import Precision
@@ -112,7 +112,7 @@ def size_to_clock(
         if config.max_seconds is not None:
             num_steps = steps_in_time(configuration, config, step_seconds)
         return Sizing(configuration, step_seconds, num_steps, ())
-    candidates = _candidates(configuration, narrowing=1.0 if keep_network else 0.5)
+    candidates = _candidates(configuration, keep_network=keep_network)
     # The smallest is timed first, because a step of the largest may take as long as the whole run.
     reference = measure(candidates[-1], math.inf) / count_flops(candidates[-1])
     for candidate in candidates:
@@ -206,16 +206,17 @@ def with_patch(configuration: Configuration, factor: float) -> tuple[int, ...]:
     return tuple(map(min, configuration.patch_size, map(max, smaller, network.smallest_size)))
 
 
-def _candidates(configuration: Configuration, narrowing: float) -> list[Configuration]:
+def _candidates(configuration: Configuration, *, keep_network: bool) -> list[Configuration]:
     """The configuration and its smaller versions, the largest first, without repeats."""
     small_batch = configuration.model_copy(update={"batch_size": min(configuration.batch_size, _SMALLEST_BATCH)})
-    narrow = _with_width(small_batch, narrowing)
+    narrow = small_batch if keep_network else _narrowed(small_batch)
     candidates = [configuration, small_batch, narrow]
     for factor in (0.8, 0.65, 0.5):
         patch = with_patch(configuration, factor)
         if np.prod(patch) >= NNUNET.of(len(patch)).least_patch_edge ** len(patch):
             candidates.append(narrow.model_copy(update={"patch_size": patch}))
-    candidates.append(_with_width(candidates[-1], narrowing))
+    if not keep_network:
+        candidates.append(_narrowed(candidates[-1]))
     unique = []
     for candidate in candidates:
         if candidate not in unique:
@@ -223,13 +224,14 @@ def _candidates(configuration: Configuration, narrowing: float) -> list[Configur
     return unique
 
 
-def _with_width(configuration: Configuration, factor: float) -> Configuration:
+def _narrowed(configuration: Configuration) -> Configuration:
+    """With half the channels, or as near to it as the network takes; as it is where that would be too few."""
     network = configuration.network
-    if network.features[0] * factor < NNUNET.least_features:
+    base, multiple = network.features[0], NETWORKS.find(network.name).design.width_multiple
+    half = half_width(base, multiple)
+    if not NNUNET.least_features <= half < base:
         return configuration
-    features = tuple(round(width * factor) for width in network.features)
-    if any(width % NETWORKS.find(network.name).design.width_multiple for width in features):
-        return configuration
+    features = tuple(round(width * half / (base * multiple)) * multiple for width in network.features)
     narrow: NetworkPlan = network.model_copy(update={"features": features})
     return configuration.model_copy(update={"network": narrow})
 

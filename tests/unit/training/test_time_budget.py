@@ -85,6 +85,24 @@ def test_first_the_batch_then_the_width_then_the_patch_and_the_width_last() -> N
     assert what(sized(configuration, 1000)[0]) == (2, 8, (48, 80, 80))
 
 
+@pytest.mark.parametrize(
+    ("name", "planned", "half", "least"),
+    [
+        ("swin_unet", (96, 96, 192, 384, 768), (64, 64, 128, 256, 512), (32, 32, 64, 128, 256)),
+        ("swin_unetr", (48, 48, 96, 192, 384), (32, 32, 64, 128, 256), (16, 16, 32, 64, 128)),
+        ("plain", (32, 64, 128, 256, 320), (16, 32, 64, 128, 160), (8, 16, 32, 64, 80)),
+    ],
+)
+def test_a_network_of_heads_is_narrowed_to_what_they_take(
+    name: str, planned: tuple[int, ...], half: tuple[int, ...], least: tuple[int, ...]
+) -> None:
+    configuration = configuration_of((512, 512), batch_size=2, num_stages=5)
+    network = configuration.network.model_copy(update={"name": name, "features": planned})
+    configuration = configuration.model_copy(update={"network": network})
+    assert sized(configuration, 2.2)[0].configuration.network.features == half
+    assert sized(configuration, 10_000)[0].configuration.network.features == least
+
+
 def test_every_change_is_told() -> None:
     sizing, _ = sized(configuration_of(), 60)
     assert len(sizing.changes) == 3
