@@ -132,9 +132,14 @@ class PlannerConstants:
         """Channels of a stage, where nothing limits them."""
         return int(self.base_features * 2 ** (stage if self.stem_doubles else max(stage - 1, 0)))
 
+    @property
+    def half_width(self) -> int:
+        """`half_width` of the channels at full resolution."""
+        return half_width(self.base_features, self.width_multiple)
+
     def narrower(self) -> Iterator[PlannerConstants]:
         """The same for narrower and narrower networks, as far as rules go; nothing where it is narrow already."""
-        half = half_width(self.base_features, self.width_multiple)
+        half = self.half_width
         if self.least_features <= half < self.base_features:
             narrow = replace(self, base_features=half)
             yield narrow
