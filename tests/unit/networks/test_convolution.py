@@ -15,7 +15,7 @@ from autounet.networks.layout import CHANNELS_LAST, set_layout
 
 PLAIN: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 SIZES = {2: (12, 9), 3: (6, 8, 7)}
-# oneDNN writes past its own memory here: PyTorch 2.13 ends by "free(): invalid pointer" at the second step.
+# oneDNN writes past its own memory here: PyTorch 2.13 ends by SIGSEGV or "free(): invalid pointer".
 STRIDED_POINTWISE = """
 import torch
 from autounet.networks.convolution import CONVOLUTIONS

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from autounet.networks.choice import NetworkChoice
-from autounet.planners.constants import half_width
 from autounet.planners.network import constants_of
 from autounet.planners.topology import bare_network, explain_kernels, explain_strides, find_topology
 
@@ -130,9 +129,9 @@ def test_a_stem_may_keep_the_width() -> None:
 
 
 def test_half_the_width_is_one_that_the_network_takes() -> None:
-    assert half_width(96, 32) == 64  # in heads of 32 channels
-    assert half_width(48, 16) == 32
-    assert half_width(32, 1) == 16
+    assert SWIN.half_width == 64  # of 96, in heads of 32 channels
+    assert constants_of(NetworkChoice.of("swin_unetr")).half_width == 32  # of 48, in heads of 16
+    assert constants_of(NetworkChoice.of("plain")).half_width == 16
     assert [constants.base_features for constants in SWIN.narrower()] == [64, 32]
 
 
