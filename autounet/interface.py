@@ -5,6 +5,8 @@ from autounet import Predictor
 
 from __future__ import annotations
 
+import logging
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,11 +22,15 @@ from autounet.evaluation.finish import Finish
 from autounet.inference.cases import OutputOptions, predict_cases
 from autounet.inference.export import export_case
 from autounet.inference.predictor import Predictor as ModelPredictor
+from autounet.inference.predictor import prediction_precision
+from autounet.inference.trial import settle_on_first, settled
 from autounet.inference.unlike import TrainingLooks, Watch
 from autounet.models.best import read_finish
 from autounet.models.folder import model_and_folds
+from autounet.training.config import PrecisionName
 from autounet.training.device import choose_device
 
+_LOG = logging.getLogger(__name__)
 _CHANNEL = "_0000"
 
 
@@ -38,6 +44,8 @@ class Predictor:
         folds: Names of the folds to average (`"0"`, `"all"`); all that are trained by default.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         mirror: Average over mirror images, as far as training mirrored; slower, a little better.
+        precision: `auto`, `float32`, `bfloat16` or `float16`; `auto` is what the device is fast in, for a model that
+            was not trained here only if the first image's mask bears it.
         postprocess: Use the thresholds and components rule that `find_best` decided for the model, if it did.
         compare: Compare every image with those that the model was trained on, and warn of what is unlike
             (`UnlikeInputWarning`).
@@ -53,13 +61,18 @@ class Predictor:
         folds: Sequence[str] | None = None,
         device: str = "auto",
         mirror: bool = True,
+        precision: PrecisionName = "auto",
         postprocess: bool = True,
         compare: bool = True,
     ) -> None:
         folder, its_folds = model_and_folds(Path(model))
         chosen = folds or its_folds
         self._finish = (read_finish(folder) if postprocess else None) or Finish()
-        self._predictor = ModelPredictor.load(folder, folds=chosen, device=choose_device(device), mirror=mirror)
+        found = choose_device(device)
+        self._predictor = ModelPredictor.load(
+            folder, folds=chosen, device=found, precision=prediction_precision(found, precision), mirror=mirror
+        )
+        self._settling = threading.Lock()
         self._looks = TrainingLooks.of_model(folder, chosen) if compare else None
 
     @classmethod
@@ -70,11 +83,20 @@ class Predictor:
         folds: Sequence[str] | None = None,
         device: str = "auto",
         mirror: bool = True,
+        precision: PrecisionName = "auto",
         postprocess: bool = True,
         compare: bool = True,
     ) -> Predictor:
         """The same as calling the class."""
-        return cls(model, folds=folds, device=device, mirror=mirror, postprocess=postprocess, compare=compare)
+        return cls(
+            model,
+            folds=folds,
+            device=device,
+            mirror=mirror,
+            precision=precision,
+            postprocess=postprocess,
+            compare=compare,
+        )
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -106,6 +128,8 @@ class Predictor:
         image = Image.from_array(array, spacing_mm)
         if self._looks is not None:
             _warn(Watch(self._looks.without_axes).look("the image", image))
+        with self._settling:
+            self._predictor = settled(self._predictor, image, "the image", _LOG.info)
         logits = self._predictor.case_logits(self._predictor.prepare(image))
         label = export_case([logits], offsets=self._finish.offsets(self._predictor.plan.labels))
         label = self._finish.postprocessing.apply(label)
@@ -140,6 +164,8 @@ class Predictor:
             raise RequestError(f"two of the inputs are called {repeated}; their masks would be one file. Rename one.")
         watch = None if self._looks is None else Watch(self._looks)
         options = OutputOptions(finish=self._finish, watch=watch)
+        with self._settling:
+            (self._predictor,) = settle_on_first([self._predictor], cases, _LOG.info)
         failures = predict_cases([(self._predictor,)], cases, folder, options)
         if watch is not None:
             for name in names:

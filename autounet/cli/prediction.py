@@ -51,6 +51,10 @@ def predict(
     attention_maps: Annotated[
         bool, typer.Option("--attention-maps", help="attention_unet: write what it attends to, as images.")
     ] = False,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="What the network computes in; auto is what the device is fast in, if the masks bear it."),
+    ] = "auto",
     accumulate: Annotated[
         Literal["float32", "float16"], typer.Option(help="What tiles are added up in; float16 halves the memory.")
     ] = "float32",
@@ -95,6 +99,7 @@ def predict(
         folds=folds or None,
         mirror=mirror,
         overlap=overlap,
+        precision=precision,
         accumulate=accumulate,
         skip=skip,
         prune=prune,

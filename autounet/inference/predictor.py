@@ -26,6 +26,7 @@ from autounet.networks.base import SegmentationNetwork
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.case import CaseProperties, PreparedCase, prepare_case, prepared_shape
+from autounet.training.config import PrecisionName
 from autounet.training.precision import Precision, choose_precision
 
 # Voxels that a CPU, or a GPU, works on at once: large enough to be efficient, small enough for its memory.
@@ -73,6 +74,8 @@ class Predictor:
         device: Where they are.
         first: The first stage of a cascade, whose mask is a further input; `None` where there is none, or where masks
             are given.
+        untried: A faster number format, which the masks must be seen to bear before it is used
+            (`autounet.inference.trial`).
     """
 
     plan: Plan
@@ -81,6 +84,7 @@ class Predictor:
     window: SlidingWindow
     device: torch.device
     first: Predictor | None = None
+    untried: Precision | None = None
 
     @classmethod
     def load(
@@ -99,8 +103,9 @@ class Predictor:
             model: The folder with `fold_0` and so on.
             folds: Which folds; all that are finished by default.
             device: Where to predict.
-            precision: Number format; by default the one that the device is fast in. A model that was trained in
-                float32 on demand, or imported, stays with it.
+            precision: Number format; by default the one that the device is fast in. Unless it was asked for, a model
+                that was trained in float32 on demand stays with that, and one that was not trained here until
+                another is tried.
             mirror: Predict every mirror image too, and average.
             options: All that may be chosen, instead of `mirror`.
 
@@ -122,15 +127,15 @@ class Predictor:
             )
         networks = tuple(load_network(fold_folder(model, records[name].fold), records[name], device) for name in chosen)
         record = _with_common_mirrors([records[name] for name in chosen])
-        if record.config.precision == "float32":
-            precision = choose_precision("float32", device)
+        precision = precision or prediction_precision(device)
         found = first_stage_of(model, record)
         first = None
         if found is not None:
             first = cls.load(found, device=device, precision=precision, mirror=mirror, options=options)
-        predictor = cls.of(record, networks, device=device, precision=precision, mirror=mirror, options=options)
+        begun, untried = _begun_in(record, precision, device)
+        predictor = cls.of(record, networks, device=device, precision=begun, mirror=mirror, options=options)
         predictor.lay_out()
-        return replace(predictor, first=first)
+        return replace(predictor, first=first, untried=untried)
 
     @classmethod
     def of(
@@ -169,6 +174,16 @@ class Predictor:
         """Give the networks the memory layout that is fastest; not while they are trained."""
         for network in self.networks:
             set_layout(network, fast_layout(network.num_spatial_dims, self.device, self.window.precision.dtype))
+
+    def in_precision(self, precision: Precision) -> Predictor:
+        """The same predictor in another number format; its networks are laid out for it."""
+        predictor = replace(self, window=replace(self.window, precision=precision), untried=None)
+        predictor.lay_out()
+        return predictor
+
+    def keeping_exact(self) -> Predictor:
+        """The same predictor, in the number format that it has for good."""
+        return replace(self, untried=None)
 
     def predict(self, image: Image, earlier: Array | None = None) -> npt.NDArray[Any]:
         """The label map of a raw image.
@@ -283,8 +298,20 @@ def _with_common_mirrors(records: Sequence[ModelRecord]) -> ModelRecord:
     return records[0].model_copy(update={"mirror_axes": tuple(common)})
 
 
-def prediction_precision(device: torch.device) -> Precision:
+def _begun_in(record: ModelRecord, fast: Precision, device: torch.device) -> tuple[Precision, Precision | None]:
+    """The number format that a model begins in, and the faster one that is to be tried, if there is one."""
+    if fast.is_asked or fast.dtype == torch.float32:
+        return fast, None
+    exact = Precision(torch.float32, "until a faster format is tried")
+    if record.origin is not None:
+        return exact, fast
+    return (exact if record.config.precision == "float32" else fast), None
+
+
+def prediction_precision(device: torch.device, name: PrecisionName = "auto") -> Precision:
     """The number format to predict in; a CPU without units for bfloat16 need not be timed, which takes a second."""
+    if name != "auto":
+        return choose_precision(name, device)
     has_units = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # of x86; newer than the oldest PyTorch
     if device.type == "cpu" and platform.machine() in ("x86_64", "AMD64") and has_units and not has_units():
         return Precision(torch.float32, "the CPU has no units for bfloat16")

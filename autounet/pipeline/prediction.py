@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from autounet.inference.probabilities import ProbabilityFormat
     from autounet.models.best import Best
     from autounet.plans import Plan
+    from autounet.training.config import PrecisionName
 
 AccumulateName = Literal["float32", "float16"]
 
@@ -58,6 +59,7 @@ def predict(
     folds: Sequence[str] | None = None,
     mirror: bool = True,
     overlap: float = 0.5,
+    precision: PrecisionName = "auto",
     accumulate: AccumulateName = "float32",
     skip: bool = True,
     prune: int | None = None,
@@ -85,6 +87,8 @@ def predict(
         folds: Which folds to average; all that are finished by default.
         mirror: Average over mirror images, as far as training mirrored.
         overlap: Of neighbouring tiles, as a share.
+        precision: What the networks compute in; `auto` is what the device is fast in, and for a model that was not
+            trained here only if its masks bear it (`autounet.inference.trial`).
         accumulate: What tiles are added up in.
         skip: Compute tiles in which nothing varies once.
         prune: Depth to which networks that can be pruned are, for a faster prediction.
@@ -113,11 +117,12 @@ def predict(
     from autounet.inference.failures import error_of
     from autounet.inference.instances import object_classes
     from autounet.inference.predictor import WindowOptions
+    from autounet.inference.trial import settle_on_first
 
     options = WindowOptions(mirror=mirror, overlap=overlap, accumulate=getattr(torch, accumulate), skip=skip)
     best = None if configuration or model else _best(workspace, dataset)
     models = _chosen(workspace, best) if best else _models(workspace, dataset, configuration, model)
-    lanes = _lanes(models, folds, options, list(devices or [device]), prune)
+    lanes = _lanes(models, folds, options, precision, list(devices or [device]), prune)
     plan = lanes[0][0].plan
     if objects:
         object_classes(plan.labels)  # what cannot be told apart is refused before the work
@@ -129,6 +134,7 @@ def predict(
     _tell(models, lanes[0], reporter)
     reporter.say(f"{_counted(len(waiting), 'case')} to predict, {len(done)} already in {output}")
     _describe(output, plan)
+    lanes = [settle_on_first(lane, waiting, reporter.say) for lane in lanes]
     finish = best.finish if best else _finish([path for path, _ in models], reporter)
     outputs = _outputs(probabilities, max_ram_gib, finish, reporter, postprocess=postprocess)
     with watching(models, folds, output, reporter) as watch:
@@ -278,6 +284,7 @@ def _lanes(
     models: Sequence[tuple[Path, list[str] | None]],
     folds: Sequence[str] | None,
     options: WindowOptions,
+    precision: PrecisionName,
     devices: Sequence[str],
     prune: int | None,
 ) -> list[Lane]:
@@ -290,7 +297,7 @@ def _lanes(
     if any(device.type == "cpu" for device in found):
         keep_large_blocks()
     # Devices of a kind are alike: one measurement is enough.
-    precisions = {device.type: prediction_precision(device) for device in found}
+    precisions = {device.type: prediction_precision(device, precision) for device in found}
     lanes = [
         tuple(
             Predictor.load(path, folds=folds or own, device=device, precision=precisions[device.type], options=options)

@@ -113,7 +113,7 @@ def train_arm(options: argparse.Namespace, name: str, seed: int, minutes: float)
     workspace = Workspace.at(options.workspace)
     results = options.workspace / "levers" / f"{minutes:g}m" / f"run_{name}_{seed}"
     workspace = Workspace(workspace.raw, workspace.preprocessed, results)
-    sized, make = fold_record.with_time, fold.Trainer
+    sized, make = timing.with_time, trainer.Trainer
 
     def as_in_the_arm(plan: Any, configuration: Any, *rest: Any, **more: Any) -> Any:
         found = sized(plan, configuration, *rest, **more)
@@ -202,7 +202,9 @@ def run_all(options: argparse.Namespace) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as file:
             done = subprocess.run(command, stdout=file, stderr=file, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        print(f"{minutes:g} min, {arm}, seed {seed}: {'done' if done.returncode == 0 else f'failed, {log}'}", flush=True)
+        print(
+            f"{minutes:g} min, {arm}, seed {seed}: {'done' if done.returncode == 0 else f'failed, {log}'}", flush=True
+        )
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(run, wanted))
@@ -216,7 +218,8 @@ def of_seeds(options: argparse.Namespace, arm: str, minutes: float) -> dict[int,
 
 def mean_over(runs: Mapping[int, dict[str, Any]], seeds: Sequence[int]) -> npt.NDArray[np.float64]:
     """Dice `(cases, classes)`, averaged over seeds."""
-    return np.mean([list(dict(sorted(runs[seed]["dice"].items())).values()) for seed in seeds], axis=0, dtype=float)
+    tables = [[dice for _, dice in sorted(runs[seed]["dice"].items())] for seed in seeds]
+    return np.asarray(np.mean(tables, axis=0), dtype=np.float64)
 
 
 def rows(options: argparse.Namespace, minutes: float) -> Iterator[str]:
@@ -265,7 +268,9 @@ def main() -> None:
         run_verb("plan_and_preprocess", "-d", "4", "-c", "3d_fullres")
         run_all(options)
     for minutes in options.minutes:
-        print(f"\n{minutes:g} minutes\n\n| arm | seeds | features, patch, batch | steps | Dice | against the recipe | p |")
+        print(
+            f"\n{minutes:g} minutes\n\n| arm | seeds | features, patch, batch | steps | Dice | against the recipe | p |"
+        )
         print("|---" * 7 + "|", *rows(options, minutes), sep="\n")
 
 

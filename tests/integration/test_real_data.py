@@ -8,20 +8,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 from scipy import ndimage
 from sklearn.model_selection import KFold
 
-from autounet.data.dataset import RawDataset
+from autounet.data.dataset import RawDataset, find_cases
 from autounet.data.instances import touching
 from autounet.data.io import read_image, read_label, write_label
 from autounet.data.splits import make_splits
 from autounet.fingerprint import take_fingerprint
 from autounet.geometry import corner_displacement_mm
+from autounet.inference.predictor import Predictor
+from autounet.inference.trial import settle_on_first
+from autounet.models.nnunet.importing import ImportRequest, import_model
 from autounet.planners import PLANNERS
 from autounet.plans import Plan
 from autounet.preprocessing.case import prepare_case, restore_label
+from autounet.training.precision import Precision
 
+CPU = torch.device("cpu")
 DATASETS = (
     "Dataset004_Hippocampus",
     "Dataset101_OpenKBPHeadNeckCT",
@@ -109,3 +115,25 @@ def test_nuclei_that_touch_are_kept_apart_by_a_border(data: Path) -> None:
         assert set(objects_in_each_part((instances > 0) & ~touching(instances), instances)) == {1}
         assert set(objects_in_each_part(label == 1, instances)) == {1}
     assert num_merged > 20
+
+
+def test_a_model_that_nnunet_trained_gives_its_masks_in_either_format(
+    data: Path, repository: Path, tmp_path: Path
+) -> None:
+    """Of each case 99.9 % of the voxels, in float32 and in bfloat16, which is tried on the first case."""
+    source = repository.parent / "shared" / "models" / "nnunet_hippocampus"
+    if not source.is_dir():
+        pytest.skip("the model of nnU-Net's is not here")
+    import_model(ImportRequest(source), tmp_path / "model")
+    cases = find_cases(data / "Dataset004_Hippocampus" / "imagesTs", ".nii.gz", 1)[::13]
+    exact = Predictor.load(tmp_path / "model", device=CPU, precision=Precision(torch.bfloat16, "for the test"))
+    told: list[str] = []
+    for name in ("float32", "bfloat16"):
+        predictor = exact if name == "float32" else settle_on_first([exact], cases, told.append)[0]
+        assert predictor.window.precision.dtype == getattr(torch, name)
+        for case in cases:
+            expected, _ = read_label(source / "predictions" / f"{case.name}.nii.gz")
+            found = predictor.predict(read_image(case.images))
+            assert np.mean(found == expected) > 0.999, (name, case.name)
+        if name == "bfloat16":
+            assert told and told[0].startswith("bfloat16: for the test")

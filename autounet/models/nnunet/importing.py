@@ -129,8 +129,7 @@ def _import_fold(
         configuration=configuration,
         fold=fold,
         mirror_axes=mirrors,
-        # nnU-Net computes in float32 on a CPU; half precision would give its result almost, but not quite.
-        config=TrainConfig(num_epochs=epochs or TrainConfig().num_epochs, laterality="ignore", precision="float32"),
+        config=TrainConfig(num_epochs=epochs or TrainConfig().num_epochs, laterality="ignore"),
         finished=True,
         validation_dice=dice,
         class_dice=of_classes,

@@ -241,7 +241,7 @@ def test_what_nnunet_noted_of_the_training_comes_along(theirs: Path, tmp_path: P
     assert record.training_data.shape.maximum == (12, 22, 33)
     assert record.origin is not None
     assert (record.origin.trainer, record.origin.num_epochs) == ("nnUNetTrainer", 3)
-    assert record.config.precision == "float32"
+    assert record.config.precision == "auto", "as nnU-Net, which computes in half precision on a GPU"
     assert record.mirror_axes == (0, 1, 2)
 
 

@@ -21,7 +21,9 @@ def test_a_format_that_is_asked_for_is_taken(name: PrecisionName) -> None:
 
 
 def test_the_format_of_a_cpu_is_measured_and_the_reason_told() -> None:
+    num_threads = torch.get_num_threads()
     precision = choose_precision("auto", CPU)
+    assert torch.get_num_threads() == num_threads, "it is measured on one"
     assert precision.dtype in (torch.float32, torch.bfloat16)
     assert "times the time of float32" in precision.reason
 
