@@ -52,7 +52,12 @@ def with_time(
     """
     inputs = plan.num_inputs(configuration)
     measure = partial(
-        measure_step, num_channels=inputs, num_outputs=plan.labels.num_outputs, device=device, precision=precision
+        measure_step,
+        config=config,
+        num_channels=inputs,
+        num_outputs=plan.labels.num_outputs,
+        device=device,
+        precision=precision,
     )
 
     def cost_of(candidate: Configuration) -> TrainingCost:

@@ -22,6 +22,7 @@ from autounet.networks.layout import fast_layout, set_layout
 from autounet.planners.constants import NNUNET, half_width
 from autounet.plans import Configuration
 from autounet.training.config import TrainConfig
+from autounet.training.optimizers import make_optimizer
 from autounet.training.precision import Precision
 
 # Steps after which more of them bring less than a larger network would; measured on Hippocampus (docs/log.md).
@@ -29,7 +30,7 @@ ENOUGH_STEPS = 1800
 _SMALLEST_BATCH = 2
 # Batches of small patches grow no further: more samples a step bring less and less.
 _LARGEST_BATCH = 16
-# Of the seconds measured for a step, what batches, optimiser and validation add to forward and backward.
+# Of the seconds measured for a step, what batches, the loss and validation add.
 _OVERHEAD = 1.1
 # A candidate that by its FLOPs misses the goal by more than this is not worth timing. Wide networks are faster than
 # their FLOPs: 32 features take half the time a voxel and channel that 8 take.
@@ -160,20 +161,24 @@ def measure_step(
     configuration: Configuration,
     goal_seconds: float,
     *,
+    config: TrainConfig,
     num_channels: int,
     num_outputs: int,
     device: torch.device,
     precision: Precision,
 ) -> float:
-    """Seconds of one training step on random data: forward, backward and an update.
+    """Seconds of one training step on random data: forward, backward and an update by the run's own optimiser.
 
-    The least of several, after one to warm up: whatever else the machine does only adds. Ends as soon as a step is
-    as fast as the goal.
+    (To make updates orthogonal takes longer than all else where a network has many weights for its patch.) The least of
+    several, after one to warm up: whatever else the machine does only adds. Ends as soon as a step is as fast as the
+    goal.
     """
     network = NETWORKS.find(configuration.network.name)(configuration.network, num_channels, num_outputs).to(device)
     set_layout(network, fast_layout(configuration.network.num_spatial_dims, device, precision.dtype))
     network.deep_supervision = True
-    optimizer = torch.optim.SGD(network.parameters(), 0.0)
+    optimizer = make_optimizer(network, config)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # steps on noise would end in NaN, which some kernels are slower with
     image = torch.randn(configuration.batch_size, num_channels, *configuration.patch_size, device=device)
     seconds: list[float] = []
     began = time.perf_counter()
