@@ -27,7 +27,7 @@ from autounet.networks.layout import fast_layout, set_layout
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.case import CaseProperties, PreparedCase, prepare_case, prepared_shape
 from autounet.training.config import PrecisionName
-from autounet.training.precision import Precision, choose_precision
+from autounet.training.precision import Precision, choose_precision, fitting
 
 # Voxels that a CPU, or a GPU, works on at once: large enough to be efficient, small enough for its memory.
 _CPU_BATCH_VOXELS = 2**20
@@ -132,7 +132,7 @@ class Predictor:
         first = None
         if found is not None:
             first = cls.load(found, device=device, precision=precision, mirror=mirror, options=options)
-        begun, untried = _begun_in(record, precision, device)
+        begun, untried = _begun_in(record, fitting(networks[0], device, precision), device)
         predictor = cls.of(record, networks, device=device, precision=begun, mirror=mirror, options=options)
         predictor.lay_out()
         return replace(predictor, first=first, untried=untried)
@@ -173,7 +173,7 @@ class Predictor:
     def lay_out(self) -> None:
         """Give the networks the memory layout that is fastest; not while they are trained."""
         for network in self.networks:
-            set_layout(network, fast_layout(network.num_spatial_dims, self.device, self.window.precision.dtype))
+            set_layout(network, fast_layout(network, self.device, self.window.precision.dtype))
 
     def in_precision(self, precision: Precision) -> Predictor:
         """The same predictor in another number format; its networks are laid out for it."""

@@ -28,7 +28,7 @@ from autounet.records import parse_json
 from autounet.training.config import TrainConfig
 from autounet.training.log import LoggedRun, StageMark
 from autounet.training.loggers.run_log import RunLog
-from autounet.training.precision import Precision, choose_precision
+from autounet.training.precision import Precision, precision_for
 from autounet.training.sampling import CaseCache, PatchSampler
 from autounet.training.time_budget import growth_stages
 from autounet.training.trainer import PatchStage, Trainer
@@ -61,7 +61,7 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> FoldScores | None:
     is_new = run.mode == "new"
     transferred = start_from(run.start, network, record, reporter) if run.start and is_new else None
     run.replicas.share(network.parameters())
-    set_layout(network, fast_layout(network.num_spatial_dims, run.replicas.device, precision.dtype))
+    set_layout(network, fast_layout(network, run.replicas.device, precision.dtype))
     task: Task = (SegmentationTask if record.diffusion is None else DiffusionTask)(run, record, network, precision)
     trainer = _trainer(run, record, network, task, precision, reporter)
     if is_new and run.replicas.is_main:
@@ -87,7 +87,7 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> FoldScores | None:
 def _precision(run: FoldRun, reporter: Reporter) -> Precision:
     """The number format; that of the main process for all, as what is measured may differ."""
     earlier = None if run.mode == "new" else ModelRecord.read(record_path(run.folder)).config
-    precision = choose_precision((earlier or run.config).precision, run.replicas.device)
+    precision = precision_for(run.configuration.network, (earlier or run.config).precision, run.replicas.device)
     name = str(precision.dtype).removeprefix("torch.")
     reporter.say(f"{run.replicas.device.type}, {name}: {precision.reason}")
     told = run.replicas.tell(name)

@@ -48,11 +48,11 @@ def make_plan(
     from autounet.launch.timing import fit_plan_to_time
     from autounet.training.config import TrainConfig
     from autounet.training.device import choose_device
-    from autounet.training.precision import choose_precision
+    from autounet.training.precision import precision_for
 
     chosen = choose_device(device)
-    precision = choose_precision("auto", chosen)
     names = request.configurations or tuple(plan.configurations)
+    precision = precision_for(next(iter(plan.configurations.values())).network, "auto", chosen)
     if max_seconds is None:
         config, names = TrainConfig(), tuple(name for name in names if plan.configurations[name].fixed_sizes)
     else:

@@ -28,7 +28,8 @@ from autounet.networks.layout import CHANNELS_LAST, is_channels_last
 Transposed: TypeAlias = nn.ConvTranspose2d | nn.ConvTranspose3d
 
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
-# What a multiplication saved is worth against one for forming the kernel, whose products are small (measured).
+# What a multiplication saved is worth against one for forming the kernel, whose products are small (measured). Kernels
+# are formed in float32, so that those saved in bfloat16 are worth half.
 _COST_OF_FORMING = 15
 # Of an axis, seen from a kernel of three: the first voxel, one inside, the last. Which of its places lie in the map.
 _INSIDE = {1: ((1.0,),) * 3, 3: ((0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.0))}
@@ -73,23 +74,26 @@ def _pays(up: Transposed, conv: Convolution, skip: Tensor) -> bool:
     apart = up.in_channels * up.out_channels + places * up.out_channels * conv.out_channels
     composed = composed_places // factor * up.in_channels * conv.out_channels
     forming = factor * places * up.in_channels * up.out_channels * conv.out_channels
-    return skip.shape[0] * math.prod(skip.shape[2:]) * (apart - composed) > _COST_OF_FORMING * forming
+    cost = _COST_OF_FORMING * (2 if skip.dtype == torch.bfloat16 else 1)
+    return skip.shape[0] * math.prod(skip.shape[2:]) * (apart - composed) > cost * forming
 
 
 def _convolve_composed(up: Transposed, conv: Convolution, coarse: Tensor, skip: Tensor) -> Tensor:
     dims, layout = skip.ndim - 2, CHANNELS_LAST[skip.ndim]
     of_up, of_skip = conv.weight[:, : up.out_channels], conv.weight[:, up.out_channels :]
-    bias = conv.bias
-    if up.bias is not None:
-        constant = of_up.flatten(2).sum(dim=2) @ up.bias
-        if bias is not None and not bias.requires_grad:
-            constant = constant.detach()  # as the bias itself: a norm takes it away
-        bias = constant if bias is None else bias + constant
+    bias, faces = conv.bias, list[Tensor]()
+    with torch.autocast("cpu", enabled=False):  # what is formed is as exact as the kernels that it is formed of
+        kernel = compose(up.weight, of_up).contiguous(memory_format=layout)
+        if up.bias is not None:
+            constant = of_up.flatten(2).sum(dim=2) @ up.bias
+            if bias is not None and not bias.requires_grad:
+                constant = constant.detach()  # as the bias itself: a norm takes it away
+            bias = constant if bias is None else bias + constant
+            faces = _missing_at_border(of_up, up.bias, skip.shape[2:])
     y = convolve(conv, skip, of_skip.contiguous(memory_format=layout), bias)
-    kernel = compose(up.weight, of_up).contiguous(memory_format=layout)
     y.add_(_TRANSPOSED[dims](coarse, kernel, stride=up.stride, padding=conv.padding))
-    if up.bias is not None:
-        y = cast(Tensor, _AddToFaces.apply(y, *_missing_at_border(of_up, up.bias, y.shape[2:])))  # type: ignore[no-untyped-call]
+    if faces:
+        y = cast(Tensor, _AddToFaces.apply(y, *faces))  # type: ignore[no-untyped-call]
     return y
 
 

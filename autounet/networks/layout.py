@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from autounet.networks.base import SegmentationNetwork
 
 CHANNELS_LAST: dict[int, torch.memory_format] = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def fast_layout(num_spatial_dims: int, device: torch.device, dtype: torch.dtype) -> torch.memory_format:
-    """Channels-last for float32 on a CPU, else contiguous (measured: docs/decisions/0005).
+def fast_layout(network: SegmentationNetwork, device: torch.device, dtype: torch.dtype) -> torch.memory_format:
+    """Channels-last on a CPU, else contiguous (measured: docs/decisions/0005).
+
+    In bfloat16 group norm and layer norm are slow in channels-last, and networks that have them stay contiguous.
 
     Args:
-        num_spatial_dims: 2 or 3.
-        device: Where the network computes.
+        network: Whose layout is asked for.
+        device: Where it computes.
         dtype: What its convolutions compute in.
     """
-    if device.type == "cpu" and dtype == torch.float32:
-        return CHANNELS_LAST[num_spatial_dims + 2]
-    return torch.contiguous_format
+    if device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):
+        return torch.contiguous_format
+    if dtype == torch.bfloat16 and any(isinstance(module, nn.GroupNorm | nn.LayerNorm) for module in network.modules()):
+        return torch.contiguous_format
+    return CHANNELS_LAST[network.num_spatial_dims + 2]
 
 
 def set_layout(network: nn.Module, layout: torch.memory_format) -> None:
@@ -38,7 +47,7 @@ def is_channels_last(x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.ndim in CHANNELS_LAST
-        and x.dtype in (torch.float32, torch.float64)
+        and x.dtype in (torch.float32, torch.float64, torch.bfloat16)
         and not x.is_contiguous()
         and x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim])
         and not torch.onnx.is_in_onnx_export()

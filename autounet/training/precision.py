@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from autounet.network_plan import NetworkPlan
+from autounet.networks import NETWORKS
 from autounet.training.config import PrecisionName
 
 # Half precision must win by this much: it costs some exactness, so a draw goes to float32.
@@ -47,6 +49,27 @@ def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
     if device.type != "cpu":
         return Precision(torch.float32, f"nothing faster was tested on {device.type}")
     return _probe_cpu()
+
+
+def precision_for(plan: NetworkPlan, name: PrecisionName, device: torch.device) -> Precision:
+    """`choose_precision` for a network that is not built yet."""
+    with torch.device("meta"):
+        network = NETWORKS.find(plan.name)(plan, 1, 2)
+    return fitting(network, device, choose_precision(name, device))
+
+
+def fitting(network: nn.Module, device: torch.device, precision: Precision) -> Precision:
+    """A format that nobody asked for, unless the network is slower in it than in float32.
+
+    MedNeXt, which convolves channels one by one, takes 1.2 to 2.2 times as long in bfloat16 on a CPU that computes
+    other convolutions twice as fast in it (docs/decisions/0005).
+    """
+    if device.type != "cpu" or precision.is_asked or precision.dtype == torch.float32:
+        return precision
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
+    if any(module.groups == module.in_channels > 1 for module in convolutions):
+        return Precision(torch.float32, "convolutions of single channels are slower in bfloat16 on a CPU")
+    return precision
 
 
 def _probe_cpu() -> Precision:

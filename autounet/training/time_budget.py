@@ -174,7 +174,7 @@ def measure_step(
     goal.
     """
     network = NETWORKS.find(configuration.network.name)(configuration.network, num_channels, num_outputs).to(device)
-    set_layout(network, fast_layout(configuration.network.num_spatial_dims, device, precision.dtype))
+    set_layout(network, fast_layout(network, device, precision.dtype))
     network.deep_supervision = True
     optimizer = make_optimizer(network, config)
     for group in optimizer.param_groups:

@@ -18,6 +18,7 @@ from autounet.networks import NETWORKS
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.choice import NetworkChoice
 from autounet.networks.description import ActivationName, NormName, UpsamplingName
+from autounet.networks.layout import fast_layout, set_layout
 from autounet.planners.network import network_of_strides
 from autounet.training.config import TrainConfig
 
@@ -69,6 +70,20 @@ def test_logits_and_the_gradient_of_every_parameter_are_finite(name: str, kind: 
     for parameter_name, parameter in trained.items():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
+
+
+def test_in_bfloat16_and_its_fast_layout_it_is_nearly_what_it_is_in_float32(name: str, kind: str) -> None:
+    network, image = build(name, kind).eval(), image_for(name, kind, further=1)  # without dropout
+    expected = network(image)[0].detach()
+    set_layout(network, fast_layout(network, torch.device("cpu"), torch.bfloat16))
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = network(image)[0]
+        with torch.inference_mode():
+            predicted = network(image)[0]
+    trained.float().square().mean().backward()
+    for found in (trained.detach(), predicted):
+        assert (found.float() - expected).norm() < 0.1 * expected.norm()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)
 
 
 def test_training_lowers_the_loss(name: str, kind: str) -> None:

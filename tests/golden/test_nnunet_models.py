@@ -41,7 +41,7 @@ def test_the_logits_of_a_patch_are_nnunets(name: str, as_predicted: bool, import
     record = next(iter(trained_folds(imported / name).values()))
     network = load_network(fold_folder(imported / name, record.fold), record, CPU)
     if as_predicted:
-        set_layout(network, fast_layout(network.num_spatial_dims, CPU, torch.float32))
+        set_layout(network, fast_layout(network, CPU, torch.float32))
     with torch.inference_mode():
         found = network(torch.from_numpy(golden["patch"]))[0].numpy()
     assert np.abs(golden["logits"]).max() > 1

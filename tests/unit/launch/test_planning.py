@@ -32,6 +32,7 @@ from autounet.plans import Configuration, Plan, plan_path
 from autounet.preprocessing.dataset import prepare_dataset
 from autounet.progress import SILENT, Silent
 from autounet.training import device as device_module
+from autounet.training.precision import Precision
 
 MakePlan = Callable[..., Plan]
 DESCRIPTION = DatasetDescription(
@@ -80,6 +81,7 @@ def test_a_gpu_that_is_not_here_needs_its_memory_named_and_is_not_timed(
     planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("autounet.training.precision._probe_cpu", lambda: Precision(torch.float32, "test"))
     with pytest.raises(RequestError, match=r"no cuda here.*--memory-gib 24.*--device cpu"):
         planned(device="cuda")
     with pytest.raises(RequestError, match="cannot be used here"):

@@ -159,3 +159,30 @@ def test_it_is_composed_where_voxels_are_many(
     # Apart 6 x 3 + 9 x 3 x 4 = 126 multiplications a pixel, composed 4 x 6 x 4 = 96, and 4 x 9 x 6 x 3 x 4 = 2592 once.
     joined(nn.ConvTranspose2d(COARSE, BETWEEN, 2, 2), coarse=(edge, edge))
     assert bool(composed) == worth_it
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_in_bfloat16_it_is_composed_too_of_kernels_in_float32(dims: int, composed: list[Tensor]) -> None:
+    """As exact as the concatenation in bfloat16: both are compared with that in float32, gradients too."""
+    torch.manual_seed(0)
+    up, conv = TRANSPOSED[dims](COARSE, BETWEEN, 2, 2), CONVOLUTIONS[dims](BETWEEN + SKIP, OUT, 3, padding=1)
+    for module in (up, conv):
+        set_layout(module, CHANNELS_LAST[dims + 2])
+    coarse, skip = (x.detach().bfloat16().requires_grad_() for x in maps((4,) * dims, (2,) * dims, torch.float32))
+    weights = [*up.parameters(), *conv.parameters()]
+    exact = conv(torch.cat([up(coarse.float()), skip.float()], dim=1))
+    pull = torch.randn(exact.shape)
+    expected = torch.autograd.grad(exact, [coarse, skip, *weights], pull)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = convolve_joined(up, conv, coarse, skip)
+        apart = conv(torch.cat([up(coarse), skip], dim=1))
+    assert [kernel.dtype for kernel in composed] == [torch.float32]
+    assert found.dtype == torch.bfloat16
+
+    def error(one: Tensor, other: Tensor) -> float:
+        one, other = one.detach().float(), other.detach().float()
+        return float((one - other).norm() / other.norm())
+
+    assert error(found, exact) < max(1.5 * error(apart, exact), 4e-3)
+    gradients = torch.autograd.grad(found, [coarse, skip, *weights], pull.bfloat16())
+    assert all(error(one, other) < 1e-2 for one, other in zip(gradients, expected, strict=True))

@@ -13,19 +13,36 @@ from autounet.networks.plain import PlainUNet
 CPU = torch.device("cpu")
 
 
+def network_of(dims: int = 3, norm: str = "instance") -> PlainUNet:
+    plan = NetworkPlan(
+        name="plain",
+        features=(4, 8),
+        kernel_sizes=((3,) * dims,) * 2,
+        strides=((1,) * dims, (2,) * dims),
+        num_convs_encoder=(2, 2),
+        num_convs_decoder=(2,),
+        options={"norm": norm},
+    )
+    return PlainUNet(plan, 1, 3)
+
+
 @pytest.mark.parametrize(
-    ("dims", "device", "dtype", "expected"),
+    ("dims", "norm", "device", "dtype", "expected"),
     [
-        (3, "cpu", torch.float32, torch.channels_last_3d),
-        (2, "cpu", torch.float32, torch.channels_last),
-        (3, "cpu", torch.bfloat16, torch.contiguous_format),
-        (3, "meta", torch.float32, torch.contiguous_format),
+        (3, "instance", "cpu", torch.float32, torch.channels_last_3d),
+        (2, "instance", "cpu", torch.float32, torch.channels_last),
+        (3, "instance", "cpu", torch.bfloat16, torch.channels_last_3d),
+        (3, "batch", "cpu", torch.bfloat16, torch.channels_last_3d),
+        (3, "group", "cpu", torch.float32, torch.channels_last_3d),
+        (3, "group", "cpu", torch.bfloat16, torch.contiguous_format),
+        (3, "instance", "cpu", torch.float16, torch.contiguous_format),
+        (3, "instance", "meta", torch.float32, torch.contiguous_format),
     ],
 )
-def test_float32_on_a_cpu_is_channels_last(
-    dims: int, device: str, dtype: torch.dtype, expected: torch.memory_format
+def test_a_cpu_computes_channels_last_where_its_kernels_are_fast(
+    dims: int, norm: str, device: str, dtype: torch.dtype, expected: torch.memory_format
 ) -> None:
-    assert fast_layout(dims, torch.device(device), dtype) == expected
+    assert fast_layout(network_of(dims, norm), torch.device(device), dtype) == expected
 
 
 @pytest.mark.parametrize("in_channels", [1, 2])
@@ -38,15 +55,7 @@ def test_the_first_maps_are_channels_last_too_whatever_the_image(in_channels: in
 
 def test_a_network_gives_the_same_in_both_layouts_and_can_go_back() -> None:
     torch.manual_seed(0)
-    plan = NetworkPlan(
-        name="plain",
-        features=(4, 8),
-        kernel_sizes=((3, 3, 3),) * 2,
-        strides=((1, 1, 1), (2, 2, 2)),
-        num_convs_encoder=(2, 2),
-        num_convs_decoder=(2,),
-    )
-    network, image = PlainUNet(plan, 1, 3), torch.randn(2, 1, 8, 8, 8)
+    network, image = network_of(), torch.randn(2, 1, 8, 8, 8)
     losses, gradients = [], []
     for layout in (torch.contiguous_format, torch.channels_last_3d, torch.contiguous_format):
         set_layout(network, layout)

@@ -153,3 +153,32 @@ def test_a_norm_that_may_writes_over_its_input_in_prediction_only(name: NormName
     assert torch.equal(found, expected)
     assert found.data_ptr() == given.data_ptr()
     torch.testing.assert_close(found, trained.detach())
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 5, 7), (3, 4, 9, 8)])
+def test_in_bfloat16_channels_last_it_is_that_of_float32_up_to_eight_digits(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm(4)
+    with torch.no_grad():
+        norm.weight.normal_()
+        norm.bias.normal_()
+    x = (torch.randn(shape) * 3 + 7).bfloat16()
+    pull = torch.randn(shape).bfloat16()
+    results, gradients = [], []
+    for tensor in (x.float(), x.to(memory_format=LAYOUTS[len(shape)])):
+        tensor.requires_grad_()
+        norm.zero_grad()
+        results.append(norm(tensor))
+        (results[-1] * pull).sum().backward()
+        assert norm.weight.grad is not None
+        assert norm.bias.grad is not None
+        gradients.append((tensor.grad, norm.weight.grad.clone(), norm.bias.grad.clone()))
+    assert results[1].dtype == torch.bfloat16
+    assert results[1].is_contiguous(memory_format=LAYOUTS[len(shape)])
+    torch.testing.assert_close(results[1].float(), results[0], rtol=1e-2, atol=2e-2)
+    for found, expected in zip(*reversed(gradients), strict=True):
+        assert found is not None
+        assert expected is not None
+        torch.testing.assert_close(found.float(), expected, rtol=2e-2, atol=2e-2)
+    with torch.inference_mode():
+        torch.testing.assert_close(norm(x.to(memory_format=LAYOUTS[len(shape)])), results[1].detach())

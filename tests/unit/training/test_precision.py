@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from autounet.errors import RequestError
+from autounet.network_plan import NetworkPlan
+from autounet.networks.choice import NetworkChoice
+from autounet.planners.network import network_of_strides
 from autounet.training.config import PrecisionName
 from autounet.training.device import choose_device
-from autounet.training.precision import choose_precision
+from autounet.training.precision import Precision, choose_precision, precision_for
 
 CPU = torch.device("cpu")
 
@@ -45,3 +48,24 @@ def test_the_cpu_is_always_there() -> None:
 def test_a_device_that_cannot_compute_here_is_refused_with_a_way_out(name: str) -> None:
     with pytest.raises(RequestError, match=f"device '{name}' cannot be used here: .*--device auto"):
         choose_device(name)
+
+
+def network_of(name: str) -> NetworkPlan:
+    return network_of_strides(NetworkChoice.of(name), ((1, 1), (2, 2)), base_features=4, flat_stages=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "is_asked", "expected"),
+    [
+        ("plain", "cpu", False, torch.bfloat16),
+        ("mednext", "cpu", False, torch.float32),  # slower in bfloat16
+        ("mednext", "cpu", True, torch.bfloat16),
+        ("mednext", "cuda", False, torch.bfloat16),
+    ],
+)
+def test_convolutions_of_single_channels_stay_in_float32_on_a_cpu(
+    name: str, device: str, is_asked: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = Precision(torch.bfloat16, "test", is_asked)
+    monkeypatch.setattr("autounet.training.precision.choose_precision", lambda *_: fast)
+    assert precision_for(network_of(name), "auto", torch.device(device)).dtype == expected
