@@ -239,6 +239,8 @@ def model_table(info: ModelInfo) -> Table:
         )
     if record.origin is not None:
         rows["imported from"] = f"{record.origin.program}, {record.origin.trainer}, {record.origin.checkpoint}"
+    if record.computed_in is not None:
+        rows["trained in"] = record.computed_in
     rows["written by"] = (
         f"autounet {record.autounet_version}, PyTorch {record.torch_version}, Python {record.python_version}"
     )

@@ -67,7 +67,7 @@ def settled(model: Predictor, image: Image, name: str, say: Say) -> Predictor:
     if model.untried is None:
         return model
     changed = _changed_share(model, input_channels(model.prepare(image), model.plan))
-    fast = str(model.untried.dtype).removeprefix("torch.")
+    fast = model.untried.name
     if changed is None:
         say(f"float32: the middle of {name} shows one class alone, so {fast} could not be tried")
         return model.keeping_exact()

@@ -86,12 +86,16 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> FoldScores | None:
 
 def _precision(run: FoldRun, reporter: Reporter) -> Precision:
     """The number format; that of the main process for all, as what is measured may differ."""
-    earlier = None if run.mode == "new" else ModelRecord.read(record_path(run.folder)).config
-    precision = precision_for(run.configuration.network, (earlier or run.config).precision, run.replicas.device)
-    name = str(precision.dtype).removeprefix("torch.")
-    reporter.say(f"{run.replicas.device.type}, {name}: {precision.reason}")
-    told = run.replicas.tell(name)
-    return precision if told == name else Precision(getattr(torch, told), "as the main process found")
+    earlier = None if run.mode == "new" else ModelRecord.read(record_path(run.folder))
+    if earlier is not None and earlier.computed_in is not None:
+        # What is measured may come out otherwise, and a run that goes on would not be the one that was stopped.
+        precision = Precision(getattr(torch, earlier.computed_in), "as the run began")
+    else:
+        config = run.config if earlier is None else earlier.config
+        precision = precision_for(run.configuration.network, config.precision, run.replicas.device)
+    reporter.say(f"{run.replicas.device.type}, {precision.name}: {precision.reason}")
+    told = run.replicas.tell(precision.name)
+    return precision if told == precision.name else Precision(getattr(torch, told), "as the main process found")
 
 
 def _record(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRecord:

@@ -39,6 +39,7 @@ def plan_run(run: FoldRun, precision: Precision, reporter: Reporter) -> ModelRec
         fold=run.fold,
         mirror_axes=augmentation.mirror_axes,
         config=config,
+        computed_in=precision.name,
         training_data=TrainingData.of([case.properties for case in stored], looks, run.plan),
         training_digest=run.split.training_digest,
         previous_model=None if run.previous is None else run.previous.name,

@@ -32,7 +32,7 @@ from autounet.networks.base import SegmentationNetwork
 from autounet.plans import Configuration, Plan, file_label
 from autounet.records import SCHEMA_VERSION, Record
 from autounet.training.checkpoint import load_tensors, save_tensors
-from autounet.training.config import TrainConfig
+from autounet.training.config import FormatName, TrainConfig
 from autounet.workspace import Workspace, dataset_number
 
 FoldName = int | Literal["all"]
@@ -66,6 +66,7 @@ class ModelRecord(Record):
         fold: Fold number, or `all`.
         mirror_axes: Spatial axes that training mirrored, so that prediction may.
         config: How it was trained.
+        computed_in: The number format that its network was trained in; `None` where nobody noted it.
         finished: Whether training came to its end.
         stopped_by: Who ended it before its time; its weights are usable all the same. `None` where nobody did.
         validation_dice: Mean foreground Dice on the fold's validation cases.
@@ -89,6 +90,7 @@ class ModelRecord(Record):
     fold: FoldName
     mirror_axes: tuple[int, ...]
     config: TrainConfig
+    computed_in: FormatName | None = None
     finished: bool = False
     stopped_by: str | None = None
     validation_dice: float | None = None

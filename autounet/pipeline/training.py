@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from autounet.launch.diffusion_scores import DiffusionSummary
     from autounet.launch.fold_run import Extension
     from autounet.models.folder import FoldName
+    from autounet.plans import Configuration, Plan
     from autounet.training.config import TrainConfig
     from autounet.training.replicas import Replicas
 
@@ -68,6 +69,16 @@ class NetworkRecipe:
         """A line that tells which of them are used; `None` where none is."""
         used = [f"{name} {value}" for name, value in self.hints.choices.items() if getattr(config, name) == value]
         return f"as in {self.paper}: {', '.join(used)} (--recipe clock or nnunet takes ours)" if used else None
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A dataset and the configuration of it that is meant."""
+
+    raw: RawDataset
+    preprocessed: Path
+    plan: Plan
+    configuration: Configuration
 
 
 def train(
@@ -134,32 +145,26 @@ def train(
     from autounet.training.replicas import alone
 
     config = config or TrainConfig()
-    name = workspace.find_dataset(dataset)
-    preprocessed = workspace.preprocessed / name
-    raw = RawDataset.load(raw_folder(workspace, dataset))
-    place = PlanPlace(preprocessed, planner, dataset)
-    plan = ensure_plan(raw, place, network, device=device, reporter=reporter)
-    chosen = plan.configuration(configuration)
+    planned = _planned(workspace, dataset, configuration, planner, network, device=device, reporter=reporter)
     start = read_starting_point(source, fold) if source else None
-    if start and network is None:
-        chosen = start.shape(chosen)
+    chosen = start.shape(planned.configuration) if start and network is None else planned.configuration
     resolved_objective(config.objective, chosen.network.name)
-    build_loss(config.loss, plan.labels, batch_dice=chosen.batch_dice)
-    require_prepared(raw, plan, chosen, preprocessed)
-    split = split_of(preprocessed, raw, fold)
+    build_loss(config.loss, planned.plan.labels, batch_dice=chosen.batch_dice)
+    require_prepared(planned.raw, planned.plan, chosen, planned.preprocessed)
+    split = split_of(planned.preprocessed, planned.raw, fold)
     replicas = replicas or alone(choose_device(device))
     require_samples(chosen, replicas.count)
-    model = model_folder(workspace, plan, chosen)
+    model = model_folder(workspace, planned.plan, chosen)
     folder = fold_folder(model, fold)
     if replicas.is_main:
         require_free(folder, resume=resume, extend=extension is not None, overwrite=overwrite)
     run = FoldRun(
-        plan=plan,
+        plan=planned.plan,
         configuration=chosen,
         fold=fold,
         split=split,
-        cases={case.name: case for case in raw.cases},
-        store=store_for(preprocessed, plan, chosen),
+        cases={case.name: case for case in planned.raw.cases},
+        store=store_for(planned.preprocessed, planned.plan, chosen),
         config=config,
         folder=folder,
         replicas=replicas,
@@ -169,7 +174,7 @@ def train(
         start=start,
         loggers=tuple(loggers),
     )
-    splits = all_splits(preprocessed, raw)
+    splits = all_splits(planned.preprocessed, planned.raw)
     run = replace(run, previous=previous_stage(run, workspace, splits, reporter))
     scores = train_fold(run, reporter) or FoldScores()
     together = cross_validate(model, len(splits)) if scores.summary and fold != "all" else None
@@ -212,13 +217,31 @@ def folds_to_train(
     from autounet.launch.requirements import all_splits
     from autounet.models.folder import model_folder
 
+    planned = _planned(workspace, dataset, configuration, planner, network, device=device, reporter=reporter)
+    model = model_folder(workspace, planned.plan, planned.configuration)
+    splits = all_splits(planned.preprocessed, planned.raw)
+    missing = missing_folds(model, len(splits))
+    require_first_stage(workspace, planned.plan, planned.configuration, missing, splits)
+    return model, missing
+
+
+def _planned(
+    workspace: Workspace,
+    dataset: str,
+    configuration: str,
+    planner: str,
+    network: str | None,
+    *,
+    device: str,
+    reporter: Reporter,
+) -> _Planned:
+    """The dataset, and what was planned for it; the plan for a network is made if there is none.
+
+    Raises:
+        RequestError: There is no such dataset, plan or configuration.
+    """
     preprocessed = workspace.preprocessed / workspace.find_dataset(dataset)
     raw = RawDataset.load(raw_folder(workspace, dataset))
     place = PlanPlace(preprocessed, planner, dataset)
     plan = ensure_plan(raw, place, network, device=device, reporter=reporter)
-    chosen = plan.configuration(configuration)
-    model = model_folder(workspace, plan, chosen)
-    splits = all_splits(preprocessed, raw)
-    missing = missing_folds(model, len(splits))
-    require_first_stage(workspace, plan, chosen, missing, splits)
-    return model, missing
+    return _Planned(raw, preprocessed, plan, plan.configuration(configuration))

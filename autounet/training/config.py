@@ -14,7 +14,8 @@ OptimizerName = Literal["sgd", "adamw", "muon"]
 ScheduleName = Literal["poly", "cosine", "constant"]
 RecipeName = Literal["nnunet", "clock", "paper"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
-PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+FormatName = Literal["float32", "bfloat16", "float16"]
+PrecisionName = Literal["auto", FormatName]
 
 
 # nnU-Net: the last third of a batch is centred on foreground.

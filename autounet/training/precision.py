@@ -11,7 +11,7 @@ from torch import nn
 
 from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
-from autounet.training.config import PrecisionName
+from autounet.training.config import FormatName, PrecisionName
 
 # Half precision must win by this much: it costs some exactness, so a draw goes to float32.
 _REQUIRED_SPEEDUP = 1.2
@@ -32,6 +32,12 @@ class Precision:
     dtype: torch.dtype
     reason: str
     is_asked: bool = False
+
+    @property
+    def name(self) -> FormatName:
+        """`bfloat16` and so on."""
+        name: FormatName = str(self.dtype).removeprefix("torch.")  # type: ignore[assignment]
+        return name
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The context to run the network in."""

@@ -13,10 +13,12 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import torch
 
 from autounet import cli
 from autounet.data.phantoms import write_phantom_dataset
 from autounet.training.checkpoint import load_tensors
+from autounet.training.precision import Precision
 
 DATASET = "Dataset007_Phantoms"
 SHORT = ("--epochs", "2", "--steps-per-epoch", "4", "--device", "cpu", "--augmentation", "light")
@@ -139,6 +141,20 @@ def test_a_finished_run_is_made_longer(workspace: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert run(workspace, "train", "7", "3d_fullres", "0", "--extend", "1m") == 2
     assert "--extend 50" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_computes_in_the_format_that_it_began_in(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a busy machine measures may be another format than what it measured before."""
+    for name, told in (("bfloat16", "fast"), ("float32", "slow")):
+        found = Precision(getattr(torch, name), told)
+        monkeypatch.setattr("autounet.training.precision._probe_cpu", lambda found=found: found)
+        options = (*SHORT, "--overwrite") if name == "bfloat16" else ("--extend", "1")
+        assert run(workspace, "train", "7", "3d_fullres", "0", *options, "--device", "cpu") == 0
+        said = capsys.readouterr().out
+        assert f"cpu, bfloat16: {'fast' if name == 'bfloat16' else 'as the run began'}" in said
+    assert json.loads((model_of(workspace) / "fold_0" / "model.json").read_text())["computed_in"] == "bfloat16"
 
 
 def test_a_run_starts_from_another_ones_weights(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
