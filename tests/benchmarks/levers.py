@@ -1,13 +1,15 @@
 """Levers of Dice a minute on Dataset004_Hippocampus, each against the recipe by the clock; run from the checkout.
 
-    python -m tests.benchmarks.levers RAW_FOLDER WORKSPACE --minutes 5 10 20 [--arms recipe wide ...] [--seeds 0 1 2]
-    python -m tests.benchmarks.levers RAW_FOLDER WORKSPACE --minutes 5 10 20 --table
+    python -m tests.benchmarks.levers RAW_FOLDER WORKSPACE [--results docs/benchmarks/levers] [--minutes 5 10 20]
+                                      [--arms recipe wide ...] [--seeds 0 1 2] [--precision bfloat16]
+    python -m tests.benchmarks.levers RAW_FOLDER WORKSPACE [--results docs/benchmarks/levers] --table
 
 RAW_FOLDER holds Dataset004_Hippocampus. Every run is one thread of a process of its own, as many at once as `--jobs`
 says, on a virtual clock: a step takes what it took on an idle machine of two cores (Sapphire Rapids, float32), whatever
 this machine does meanwhile. So runs may share the cores, be stopped, and be repeated. Fold 0, all 44 validation cases
-with mirrors. What lies finished in WORKSPACE is not run again; `--table` prints what there is, in Markdown: differences
-from the recipe per case, averaged over the seeds that both have, intervals over cases and sign-flip permutations.
+with mirrors. The Dice of every case is kept in `--results`, and what lies there is not run again; `--table` prints it:
+differences from the recipe per case, averaged over the seeds that both have, intervals over cases and
+sign-flip permutations.
 """
 
 from __future__ import annotations
@@ -94,9 +96,10 @@ def step_seconds(configuration: Any) -> float:
     return float(_VOXEL_SECONDS * (configuration.network.features[0] / _WIDTH) ** _WIDTH_POWER * voxels)
 
 
-def scores_path(workspace: Path, arm: str, seed: int, minutes: float) -> Path:
+def scores_path(options: argparse.Namespace, arm: str, seed: int, minutes: float) -> Path:
     """Where the Dice of each case of a run is kept."""
-    return workspace / "levers" / f"{minutes:g}m" / f"{arm}_{seed}.json"
+    results: Path = options.results or options.workspace / "levers"
+    return results / f"{minutes:g}m" / f"{arm}_{seed}.json"
 
 
 def train_arm(options: argparse.Namespace, name: str, seed: int, minutes: float) -> None:
@@ -136,7 +139,7 @@ def train_arm(options: argparse.Namespace, name: str, seed: int, minutes: float)
         patched.enter_context(mock.patch("autounet.inference.predictor.Predictor.seconds_per_view", lambda *_: 1e-6))
         trained = train(workspace, DATASET, "3d_fullres", 0, config=config, device="cpu", overwrite=True)
     assert trained.summary is not None
-    keep_scores(scores_path(options.workspace, name, seed, minutes), trained.summary, trained.fold)
+    keep_scores(scores_path(options, name, seed, minutes), trained.summary, trained.fold)
     if name == RECIPE:
         score_unaveraged(options, trained.fold, seed, minutes)
 
@@ -161,7 +164,7 @@ def score_unaveraged(options: argparse.Namespace, folder: Path, seed: int, minut
     split = split_of(options.workspace / "preprocessed" / DATASET, raw, 0)
     cases = [case for case in raw.cases if case.name in split.validation]
     summary = validate_fold(predictor, cases, folder / "unaveraged")
-    keep_scores(scores_path(options.workspace, UNAVERAGED, seed, minutes), summary, folder)
+    keep_scores(scores_path(options, UNAVERAGED, seed, minutes), summary, folder)
 
 
 def keep_scores(path: Path, summary: Any, folder: Path) -> None:
@@ -171,7 +174,7 @@ def keep_scores(path: Path, summary: Any, folder: Path) -> None:
 
     record = ModelRecord.read(record_path(folder))
     _, metadata = load_tensors(folder / "checkpoint.safetensors")
-    dice = {case.case: [score.dice for score in case.classes.values()] for case in summary.cases}
+    dice = {case.case: [round(score.dice, 6) for score in case.classes.values()] for case in summary.cases}
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {
         "dice": dice,
@@ -181,7 +184,7 @@ def keep_scores(path: Path, summary: Any, folder: Path) -> None:
         "patch": list(record.configuration.patch_size),
         "batch": record.configuration.batch_size,
     }
-    path.write_text(json.dumps(found), encoding="utf-8")
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def run_all(options: argparse.Namespace) -> None:
@@ -191,13 +194,14 @@ def run_all(options: argparse.Namespace) -> None:
         for minutes in options.minutes
         for seed in options.seeds
         for arm in options.arms
-        if not ARMS[arm].is_unaveraged and not scores_path(options.workspace, arm, seed, minutes).exists()
+        if not ARMS[arm].is_unaveraged and not scores_path(options, arm, seed, minutes).exists()
     ]
 
     def run(job: tuple[float, int, str]) -> None:
         minutes, seed, arm = job
         command = [sys.executable, "-m", "tests.benchmarks.levers", str(options.raw), str(options.workspace)]
         command += ["--one", arm, "--seeds", str(seed), "--minutes", f"{minutes:g}", "--precision", options.precision]
+        command += ["--results", str(options.results)] if options.results else []
         log = options.workspace / "levers" / f"{minutes:g}m_{arm}_{seed}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as file:
@@ -212,7 +216,7 @@ def run_all(options: argparse.Namespace) -> None:
 
 def of_seeds(options: argparse.Namespace, arm: str, minutes: float) -> dict[int, dict[str, Any]]:
     """The finished runs of an arm."""
-    paths = {seed: scores_path(options.workspace, arm, seed, minutes) for seed in options.seeds}
+    paths = {seed: scores_path(options, arm, seed, minutes) for seed in options.seeds}
     return {seed: json.loads(path.read_text(encoding="utf-8")) for seed, path in paths.items() if path.exists()}
 
 
@@ -252,6 +256,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[5.0, 10.0, 20.0])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--results", type=Path, help="where scores are kept; in WORKSPACE by default")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--precision", default="auto", help="of all arms but float32")
     parser.add_argument("--table", action="store_true", help="print what there is")
