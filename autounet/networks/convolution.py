@@ -4,8 +4,12 @@ PyTorch gives a convolution to oneDNN only where it takes that to pay (`use_mkld
 every core predicts an image of its own, it errs: kernels of one voxel on one thread, and any kernel on a single tile
 with few voxels, are unfolded and multiplied, which takes 2 to 6 times as long and leaves the layout.
 
-A strided kernel of one voxel is computed as one without stride of the voxels that it sees: oneDNN writes past its
-memory in the backward pass of such a 2D kernel with fewer than 16 channels, channels last, and ends the process.
+Two kernels of oneDNN's (as of PyTorch 2.13) are gone round, as they write past their memory in the backward pass:
+
+- A strided kernel of one voxel, in 2D with fewer than 16 channels, channels last, ends the process. It is computed as
+  one without stride of the voxels that it sees.
+- A 3D convolution in bfloat16 of a map that is narrower than the kernel gets a gradient of its weights that is wrong or
+  NaN, or ends the process. It is computed in float32, which costs nothing on so small a map.
 """
 
 from __future__ import annotations
@@ -58,6 +62,13 @@ def convolve(conv: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None) 
     if is_pointwise and math.prod(stride) > 1 and x.device.type == "cpu":
         x = x[:, :, *(slice(None, None, step) for step in stride)]
         stride = (1,) * len(stride)
+    if _loses_its_gradient(x, weight):
+        with torch.autocast("cpu", enabled=False):
+            exact = None if bias is None else bias.float()
+            y = _CONVOLVE[weight.ndim](
+                x.float(), weight.float(), exact, stride, conv.padding, conv.dilation, conv.groups
+            )
+        return y.bfloat16()
     if not _predicts_on_cpu(x, weight):
         return _CONVOLVE[weight.ndim](x, weight, bias, stride, conv.padding, conv.dilation, conv.groups)
     if is_pointwise and conv.groups == 1 and is_channels_last(x):
@@ -71,6 +82,15 @@ def _padding(conv: Convolution) -> Sequence[int]:
         return conv.padding
     assert conv.padding == "same" and all(size % 2 for size in conv.kernel_size)
     return [step * (size // 2) for size, step in zip(conv.kernel_size, conv.dilation, strict=True)]
+
+
+def _loses_its_gradient(x: Tensor, weight: Tensor) -> bool:
+    """Whether it is trained in bfloat16 on a CPU, and reaches beyond both ends of the map along some axis."""
+    if x.device.type != "cpu" or not torch.is_grad_enabled():
+        return False
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    sizes = zip(x.shape[2:], weight.shape[2:], strict=True)
+    return dtype == torch.bfloat16 and any(edge > extent for extent, edge in sizes)
 
 
 def _predicts_on_cpu(x: Tensor, weight: Tensor) -> bool:

@@ -107,6 +107,7 @@ SURFACE = {
         "--skip",
         "--prune",
         "--attention-maps",
+        "--precision",
         "--accumulate",
         "--save-probabilities",
         "--probability-format",

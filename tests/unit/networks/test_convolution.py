@@ -122,3 +122,38 @@ def test_a_strided_kernel_of_one_voxel_has_the_gradients_of_pytorchs(dims: int, 
     for ours, theirs in pairs:
         assert ours is not None and theirs is not None
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    "size", [(2, 2, 2), (2, 3, 3), (2, 8, 8), (1, 4, 1), (4, 4, 1), (4, 1, 4), (3, 3, 3), (4, 4, 4), (2, 2), (1, 5)]
+)
+def test_in_bfloat16_maps_narrower_than_the_kernel_have_their_gradients(
+    size: tuple[int, ...], stride: int, layout: str
+) -> None:
+    """Those of oneDNN are garbage or NaN there: a network whose deepest maps had two voxels trained on noise."""
+    torch.manual_seed(0)
+    dims = len(size)
+    conv = CONVOLUTIONS[dims](16, 32, 3, stride, padding=1)
+    with torch.no_grad():
+        for parameter in conv.parameters():
+            parameter.copy_(parameter.bfloat16())
+    oracle = PLAIN[dims](16, 32, 3, stride, padding=1).double()
+    oracle.load_state_dict(conv.state_dict())
+    memory_format = CHANNELS_LAST[dims + 2] if layout == "channels_last" else torch.contiguous_format
+    set_layout(conv, memory_format)
+    x = torch.randn(2, 16, *size).bfloat16().to(memory_format=memory_format).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv(x)
+    assert found.dtype == torch.bfloat16
+    expected = oracle(exact)
+    pull = torch.randn(found.shape).bfloat16()
+    found.backward(pull)
+    expected.backward(pull.double())
+    pairs = [(found.detach(), expected.detach()), (x.grad, exact.grad)]
+    pairs += [(ours.grad, theirs.grad) for ours, theirs in zip(conv.parameters(), oracle.parameters(), strict=True)]
+    for ours, theirs in pairs:
+        assert ours is not None and theirs is not None
+        assert (ours.double() - theirs).norm() < 0.02 * theirs.norm()
