@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from operator import ge
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -47,15 +48,16 @@ def convolve_joined(up: nn.Module, conv: Convolution, coarse: Tensor, skip: Tens
     Returns:
         `(B, out, *spatial)`; composed or not equal up to rounding.
     """
-    if isinstance(up, Transposed) and _is_composable(up, conv, skip) and _pays(up, conv, skip):
+    if isinstance(up, Transposed) and _is_composable(up, conv, coarse, skip) and _pays(up, conv, skip):
         return _convolve_composed(up, conv, coarse, skip)
     joined: Tensor = conv(torch.cat([up(coarse), skip], dim=1))
     return joined
 
 
-def _is_composable(up: Transposed, conv: Convolution, skip: Tensor) -> bool:
+def _is_composable(up: Transposed, conv: Convolution, coarse: Tensor, skip: Tensor) -> bool:
     """Whether it is written for these modules, and for this device's and type's kernels."""
     kernel = conv.kernel_size
+    edges = [size + step - 1 for size, step in zip(kernel, up.stride, strict=True)]
     return (
         is_channels_last(skip)
         and not torch.compiler.is_compiling()  # which takes minutes for the gradients of the composed kernel
@@ -64,6 +66,8 @@ def _is_composable(up: Transposed, conv: Convolution, skip: Tensor) -> bool:
         and conv.padding == tuple((size - 1) // 2 for size in kernel)
         and all(step == 1 for step in conv.stride)
         and min(skip.shape[2:]) > 1
+        # As for all convolutions (`networks/convolution.py`): what is narrower loses its gradient.
+        and (skip.dtype != torch.bfloat16 or all(map(ge, coarse.shape[2:], edges)))
     )
 
 

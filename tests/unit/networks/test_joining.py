@@ -186,3 +186,14 @@ def test_in_bfloat16_it_is_composed_too_of_kernels_in_float32(dims: int, compose
     assert error(found, exact) < max(1.5 * error(apart, exact), 4e-3)
     gradients = torch.autograd.grad(found, [coarse, skip, *weights], pull.bfloat16())
     assert all(error(one, other) < 1e-2 for one, other in zip(gradients, expected, strict=True))
+
+
+def test_in_bfloat16_coarse_maps_narrower_than_the_composed_kernel_are_not_composed(composed: list[Tensor]) -> None:
+    up, conv = TRANSPOSED[3](COARSE, BETWEEN, 2, 2), CONVOLUTIONS[3](BETWEEN + SKIP, OUT, 3, padding=1)
+    for module in (up, conv):
+        set_layout(module, CHANNELS_LAST[5])
+    for size, composes in (((2, 5, 5), False), ((4, 4, 4), True)):
+        coarse, skip = (x.detach().bfloat16() for x in maps(size, (2, 2, 2), torch.float32))
+        with torch.autocast("cpu", torch.bfloat16):
+            convolve_joined(up, conv, coarse, skip)
+        assert bool(composed) == composes
