@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.Bat
 _NUM_GROUPS = 8
 # Voxels whose deviations are squared and summed at once, in the cache; these sums are added in float64.
 _PART = 8192
+# Numbers of a map that are worked on at once, so that what reads them again finds them in the cache.
+_CACHED = 2**18
 # Voxels that are scaled as one: rows of few channels leave vector units idle.
 _ROW = 16
 
@@ -141,9 +143,9 @@ def _scaled(x: Tensor, scale: Tensor, shift: Tensor, *, overwrite: bool) -> Tens
     """`x * scale + shift`, with numbers of each channel of each sample, `(B, C)`; of a channels-last map."""
     output = x if overwrite else torch.empty_like(x)
     num_voxels = math.gcd(math.prod(x.shape[2:]), _ROW)
-    for index, values in enumerate(zip(shift, scale, strict=True)):
-        of_row, factor = (numbers.to(x.dtype).repeat(num_voxels) for numbers in values)
-        rows, into = (some[index].movedim(0, -1).reshape(-1, len(factor)) for some in (x, output))
+    for some in _cached_samples(x):
+        of_row, factor = (numbers[some].to(x.dtype).repeat(1, num_voxels)[:, None] for numbers in (shift, scale))
+        rows, into = (each[some].movedim(1, -1).reshape(len(factor), -1, factor.shape[2]) for each in (x, output))
         torch.addcmul(of_row, rows, factor, out=into)
     return output
 
@@ -154,12 +156,19 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     The same whichever samples come with it, and however many threads work on it: batch norm's statistics are not.
     """
     means, variances = [], []
-    for sample in x.movedim(1, -1).flatten(1, -2):  # `(voxels, C)`
-        centre = sample.mean(dim=0)
-        squares = [(part - centre).square_().sum(dim=0) for part in sample.split(_PART)]
-        means.append(centre)
-        variances.append(torch.stack(squares).double().sum(dim=0) / len(sample))
-    return torch.stack(means).double(), torch.stack(variances)
+    for some in _cached_samples(x):
+        voxels = x[some].movedim(1, -1).flatten(1, -2)  # `(B, voxels, C)`
+        centre = voxels.mean(dim=1, keepdim=True)
+        squares = [(part - centre).square_().sum(dim=1) for part in voxels.split(_PART, dim=1)]
+        means.append(centre[:, 0])
+        variances.append(torch.stack(squares).double().sum(dim=0) / voxels.shape[1])
+    return torch.cat(means).double(), torch.cat(variances)
+
+
+def _cached_samples(x: Tensor) -> Iterator[slice]:
+    """As many samples at once as the cache holds, one at least: of small tiles there are hundreds in a batch."""
+    count = max(1, _CACHED // x[0].numel())
+    return (slice(start, start + count) for start in range(0, len(x), count))
 
 
 class _SampleWise(torch.autograd.Function):

@@ -94,9 +94,10 @@ def test_prediction_in_channels_last_keeps_the_digits_of_maps_far_from_zero(
     assert float((found - expected).abs().max()) < 1e-5
 
 
-def test_prediction_in_channels_last_is_the_same_alone_and_with_any_number_of_threads() -> None:
-    norm, generator = InstanceNorm(8), torch.Generator().manual_seed(0)
-    x = torch.randn(3, 8, 20, 30, 20, generator=generator).to(memory_format=torch.channels_last_3d)
+@pytest.mark.parametrize("shape", [(3, 8, 20, 30, 20), (300, 8, 14, 10), (70, 64, 7, 9), (5, 8, 2, 3, 2)])
+def test_prediction_in_channels_last_is_the_same_alone_and_with_any_number_of_threads(shape: tuple[int, ...]) -> None:
+    norm, generator = InstanceNorm(shape[1]), torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator).to(memory_format=LAYOUTS[len(shape)])
     before = torch.get_num_threads()
     try:
         with torch.inference_mode():
