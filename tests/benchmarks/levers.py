@@ -20,7 +20,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from tests.benchmarks.verbs import run_verb
 
@@ -80,14 +81,15 @@ class VirtualClock:
         """As `time.perf_counter`."""
         return self.now
 
-    def ticking(self, objective: Callable[..., Any]) -> Callable[..., Any]:
-        """The objective, after which as much time has passed as its batch takes."""
+    def watch(self, network: Any) -> None:
+        """From now on, as much time passes as each batch takes that the network is trained on."""
 
-        def timed(network: Any, batch: Any) -> Any:
-            self.now += self._voxel_seconds * len(batch.image) * math.prod(batch.image.shape[2:])
-            return objective(network, batch)
+        def tick(_: Any, inputs: tuple[Any, ...]) -> None:
+            if torch.is_grad_enabled():
+                # Not what the batch was cut as: before augmentation a patch has twice the voxels.
+                self.now += self._voxel_seconds * len(inputs[0]) * math.prod(inputs[0].shape[2:])
 
-        return timed
+        network.register_forward_pre_hook(tick)
 
 
 def step_seconds(configuration: Any) -> float:
@@ -124,8 +126,9 @@ def train_arm(options: argparse.Namespace, name: str, seed: int, minutes: float)
 
     def on_the_clock(network: Any, objective: Any, stages: Any, *rest: Any, **more: Any) -> Any:
         clock = VirtualClock(network.plan.features[0])
+        clock.watch(network)
         patched.enter_context(mock.patch.object(trainer, "time", clock))
-        return make(network, clock.ticking(objective), stages, *rest, **more)
+        return make(network, objective, stages, *rest, **more)
 
     with ExitStack() as patched:
         for where, what, instead in (
@@ -146,8 +149,6 @@ def train_arm(options: argparse.Namespace, name: str, seed: int, minutes: float)
 
 def score_unaveraged(options: argparse.Namespace, folder: Path, seed: int, minutes: float) -> None:
     """Score the recipe's run once more, with the weights of its last step."""
-    import torch
-
     from autounet.data.dataset import RawDataset
     from autounet.inference.predictor import Predictor
     from autounet.launch.requirements import split_of
