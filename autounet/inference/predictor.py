@@ -23,7 +23,7 @@ from autounet.inference.sliding_window import SlidingWindow, Tell
 from autounet.laterality import swapped_channels
 from autounet.models.folder import ModelRecord, finished_folds, fold_folder, load_network
 from autounet.networks.base import SegmentationNetwork
-from autounet.networks.layout import fast_layout, set_layout
+from autounet.networks.layout import set_fast_layout
 from autounet.plans import Configuration, Plan
 from autounet.preprocessing.case import CaseProperties, PreparedCase, prepare_case, prepared_shape
 from autounet.training.config import PrecisionName
@@ -132,7 +132,7 @@ class Predictor:
         first = None
         if found is not None:
             first = cls.load(found, device=device, precision=precision, mirror=mirror, options=options)
-        begun, untried = _begun_in(record, fitting(networks[0], device, precision), device)
+        begun, untried = _begun_in(record, fitting(networks[0], device, precision))
         predictor = cls.of(record, networks, device=device, precision=begun, mirror=mirror, options=options)
         predictor.lay_out()
         return replace(predictor, first=first, untried=untried)
@@ -173,17 +173,13 @@ class Predictor:
     def lay_out(self) -> None:
         """Give the networks the memory layout that is fastest; not while they are trained."""
         for network in self.networks:
-            set_layout(network, fast_layout(network, self.device, self.window.precision.dtype))
+            set_fast_layout(network, self.device, self.window.precision.dtype)
 
     def in_precision(self, precision: Precision) -> Predictor:
-        """The same predictor in another number format; its networks are laid out for it."""
+        """The same predictor in a number format, for good; its networks are laid out for it."""
         predictor = replace(self, window=replace(self.window, precision=precision), untried=None)
         predictor.lay_out()
         return predictor
-
-    def keeping_exact(self) -> Predictor:
-        """The same predictor, in the number format that it has for good."""
-        return replace(self, untried=None)
 
     def predict(self, image: Image, earlier: Array | None = None) -> npt.NDArray[Any]:
         """The label map of a raw image.
@@ -298,7 +294,7 @@ def _with_common_mirrors(records: Sequence[ModelRecord]) -> ModelRecord:
     return records[0].model_copy(update={"mirror_axes": tuple(common)})
 
 
-def _begun_in(record: ModelRecord, fast: Precision, device: torch.device) -> tuple[Precision, Precision | None]:
+def _begun_in(record: ModelRecord, fast: Precision) -> tuple[Precision, Precision | None]:
     """The number format that a model begins in, and the faster one that is to be tried, if there is one."""
     if fast.is_asked or fast.dtype == torch.float32:
         return fast, None
@@ -309,7 +305,7 @@ def _begun_in(record: ModelRecord, fast: Precision, device: torch.device) -> tup
 
 
 def prediction_precision(device: torch.device, name: PrecisionName = "auto") -> Precision:
-    """The number format to predict in; a CPU without units for bfloat16 need not be timed, which takes a second."""
+    """The number format to predict in; a CPU without units for bfloat16 need not be timed."""
     if name != "auto":
         return choose_precision(name, device)
     has_units = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # of x86; newer than the oldest PyTorch

@@ -19,6 +19,7 @@ from autounet.errors import AutounetError
 from autounet.geometry import Array
 from autounet.inference.cascade import input_channels
 from autounet.inference.predictor import Predictor
+from autounet.training.precision import Precision
 
 # Voxels of the tiles tried whose label may change: half of one in a thousand, as other cases may fare worse.
 MOST_CHANGED = 0.0005
@@ -39,7 +40,7 @@ def settle_on_first(models: Sequence[Predictor], cases: Sequence[RawCase], say: 
     Returns:
         The models; unchanged where nothing is to be tried, and in float32 where no case can be.
     """
-    if not any(_stages_to_try(model) for model in models):
+    if not any(_is_untried(model) for model in models):
         return tuple(models)
     for case in cases:
         try:
@@ -66,36 +67,35 @@ def settled(model: Predictor, image: Image, name: str, say: Say) -> Predictor:
         model = replace(model, first=settled(model.first, image, name, say))
     if model.untried is None:
         return model
-    changed = _changed_share(model, input_channels(model.prepare(image), model.plan))
-    fast = model.untried.name
+    changed = _changed_share(model, model.untried, input_channels(model.prepare(image), model.plan))
+    fast, exact = model.untried.name, model.window.precision
     if changed is None:
         say(f"float32: the middle of {name} shows one class alone, so {fast} could not be tried")
-        return model.keeping_exact()
+        return model.in_precision(exact)
     what = f"in {fast} {changed:.3%} of the voxels in the middle of {name} change their label"
     if changed > MOST_CHANGED:
         say(f"float32: {what}, more than {MOST_CHANGED:.2%}")
-        return model.keeping_exact()
+        return model.in_precision(exact)
     say(f"{fast}: {model.untried.reason}; {what}, at most {MOST_CHANGED:.2%} may (--precision float32 for none)")
     return model.in_precision(model.untried)
 
 
-def _stages_to_try(model: Predictor) -> list[Predictor]:
-    return [stage for stage in (model.first, model) if stage is not None and stage.untried is not None]
+def _is_untried(model: Predictor) -> bool:
+    """Whether a format is to be tried for the model or its first stage."""
+    return model.untried is not None or (model.first is not None and _is_untried(model.first))
 
 
-def _changed_share(model: Predictor, inputs: npt.NDArray[np.float32]) -> float | None:
+def _changed_share(model: Predictor, faster: Precision, inputs: npt.NDArray[np.float32]) -> float | None:
     """Of the middle of a case `(C, Z, Y, X)`, the share of voxels whose label is another in the faster format.
 
     `None` where all are of one class: nothing would be known of the borders between classes, which are what changes.
+    The networks may be left laid out for the faster format.
     """
-    assert model.untried is not None
     middle = _middle(inputs, model.window.tile)
-    labels = model.plan.labels
-    exact: Array = labels.segmentation(model.logits(middle))
-    fast: Array = labels.segmentation(model.in_precision(model.untried).logits(middle))
-    model.lay_out()  # the trial laid the networks out for the other format
+    exact: Array = model.plan.labels.segmentation(model.logits(middle))
     if (exact == exact.flat[0]).all():
         return None
+    fast: Array = model.plan.labels.segmentation(model.in_precision(faster).logits(middle))
     return float((exact != fast).mean())
 
 

@@ -21,7 +21,7 @@ from autounet.launch.validation import ValidationPlan
 from autounet.losses.label_maps import LabelMaps
 from autounet.models.folder import ModelRecord, build_network, record_path, save_weights, seal_fold
 from autounet.networks.base import SegmentationNetwork
-from autounet.networks.layout import fast_layout, set_layout
+from autounet.networks.layout import set_fast_layout
 from autounet.parallel import available_cpus, available_memory_bytes
 from autounet.progress import SILENT, Reporter, duration
 from autounet.records import parse_json
@@ -61,7 +61,7 @@ def train_fold(run: FoldRun, reporter: Reporter = SILENT) -> FoldScores | None:
     is_new = run.mode == "new"
     transferred = start_from(run.start, network, record, reporter) if run.start and is_new else None
     run.replicas.share(network.parameters())
-    set_layout(network, fast_layout(network, run.replicas.device, precision.dtype))
+    set_fast_layout(network, run.replicas.device, precision.dtype)
     task: Task = (SegmentationTask if record.diffusion is None else DiffusionTask)(run, record, network, precision)
     trainer = _trainer(run, record, network, task, precision, reporter)
     if is_new and run.replicas.is_main:

@@ -8,7 +8,7 @@ Two kernels of oneDNN's (as of PyTorch 2.13) are gone round, as they write past 
 
 - A strided kernel of one voxel, in 2D with fewer than 16 channels, channels last, ends the process. It is computed as
   one without stride of the voxels that it sees.
-- A 3D convolution in bfloat16 of a map that is narrower than the kernel gets a gradient of its weights that is wrong or
+- A convolution in bfloat16 of a map that is narrower than the kernel gets a gradient of its weights that is wrong or
   NaN, or ends the process. It is computed in float32, which costs nothing on so small a map.
 """
 
@@ -89,8 +89,12 @@ def _loses_its_gradient(x: Tensor, weight: Tensor) -> bool:
     if x.device.type != "cpu" or not torch.is_grad_enabled():
         return False
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    sizes = zip(x.shape[2:], weight.shape[2:], strict=True)
-    return dtype == torch.bfloat16 and any(edge > extent for extent, edge in sizes)
+    return dtype == torch.bfloat16 and is_narrower(x, weight.shape[2:])
+
+
+def is_narrower(x: Tensor, kernel: Sequence[int]) -> bool:
+    """Whether a map `(B, C, *spatial)` is narrower than a kernel along some axis."""
+    return any(extent < edge for extent, edge in zip(x.shape[2:], kernel, strict=True))
 
 
 def _predicts_on_cpu(x: Tensor, weight: Tensor) -> bool:

@@ -16,14 +16,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from operator import ge
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autounet.networks.convolution import Convolution, convolve
+from autounet.networks.convolution import Convolution, convolve, is_narrower
 from autounet.networks.layout import CHANNELS_LAST, is_channels_last
 
 Transposed: TypeAlias = nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -67,7 +66,7 @@ def _is_composable(up: Transposed, conv: Convolution, coarse: Tensor, skip: Tens
         and all(step == 1 for step in conv.stride)
         and min(skip.shape[2:]) > 1
         # As for all convolutions (`networks/convolution.py`): what is narrower loses its gradient.
-        and (skip.dtype != torch.bfloat16 or all(map(ge, coarse.shape[2:], edges)))
+        and not (skip.dtype == torch.bfloat16 and is_narrower(coarse, edges))
     )
 
 
@@ -85,7 +84,8 @@ def _pays(up: Transposed, conv: Convolution, skip: Tensor) -> bool:
 def _convolve_composed(up: Transposed, conv: Convolution, coarse: Tensor, skip: Tensor) -> Tensor:
     dims, layout = skip.ndim - 2, CHANNELS_LAST[skip.ndim]
     of_up, of_skip = conv.weight[:, : up.out_channels], conv.weight[:, up.out_channels :]
-    bias, faces = conv.bias, list[Tensor]()
+    bias = conv.bias
+    faces: list[Tensor] = []
     with torch.autocast("cpu", enabled=False):  # what is formed is as exact as the kernels that it is formed of
         kernel = compose(up.weight, of_up).contiguous(memory_format=layout)
         if up.bias is not None:

@@ -39,6 +39,11 @@ def set_layout(network: nn.Module, layout: torch.memory_format) -> None:
             parameter.data = parameter.data.to(memory_format=layout)
 
 
+def set_fast_layout(network: SegmentationNetwork, device: torch.device, dtype: torch.dtype) -> None:
+    """Lay a network out as `fast_layout` has it."""
+    set_layout(network, fast_layout(network, device, dtype))
+
+
 def is_channels_last(x: Tensor) -> bool:
     """Whether a map `(B, C, *spatial)` lies as `fast_layout` has it on a CPU, and has several channels.
 

@@ -18,7 +18,7 @@ import torch
 
 from autounet.network_plan import NetworkPlan
 from autounet.networks import NETWORKS
-from autounet.networks.layout import fast_layout, set_layout
+from autounet.networks.layout import set_fast_layout
 from autounet.planners.constants import NNUNET, half_width
 from autounet.plans import Configuration
 from autounet.training.config import TrainConfig
@@ -174,7 +174,7 @@ def measure_step(
     goal.
     """
     network = NETWORKS.find(configuration.network.name)(configuration.network, num_channels, num_outputs).to(device)
-    set_layout(network, fast_layout(network, device, precision.dtype))
+    set_fast_layout(network, device, precision.dtype)
     network.deep_supervision = True
     optimizer = make_optimizer(network, config)
     for group in optimizer.param_groups:

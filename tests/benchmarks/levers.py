@@ -23,7 +23,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -70,12 +70,17 @@ ARMS = {
 }
 
 
+def voxel_seconds(features: int) -> float:
+    """What a voxel takes a network of that width on the virtual clock."""
+    return float(_VOXEL_SECONDS * (features / _WIDTH) ** _WIDTH_POWER)
+
+
 class VirtualClock:
     """Seconds that pass only as steps are made."""
 
     def __init__(self, features: int) -> None:
         self.now = 0.0
-        self._voxel_seconds = _VOXEL_SECONDS * (features / _WIDTH) ** _WIDTH_POWER
+        self._voxel_seconds = voxel_seconds(features)
 
     def perf_counter(self) -> float:
         """As `time.perf_counter`."""
@@ -95,7 +100,7 @@ class VirtualClock:
 def step_seconds(configuration: Any) -> float:
     """What a step of a configuration takes on the virtual clock."""
     voxels = configuration.batch_size * math.prod(configuration.patch_size)
-    return float(_VOXEL_SECONDS * (configuration.network.features[0] / _WIDTH) ** _WIDTH_POWER * voxels)
+    return float(voxel_seconds(configuration.network.features[0]) * voxels)
 
 
 def scores_path(options: argparse.Namespace, arm: str, seed: int, minutes: float) -> Path:
@@ -115,9 +120,8 @@ def train_arm(options: argparse.Namespace, name: str, seed: int, minutes: float)
     arm = ARMS[name]
     recipe = TrainConfig.for_clock(minutes * 60).model_dump()
     config = TrainConfig.model_validate({**recipe, "seed": seed, "precision": options.precision, **arm.choices})
-    workspace = Workspace.at(options.workspace)
     results = options.workspace / "levers" / f"{minutes:g}m" / f"run_{name}_{seed}"
-    workspace = Workspace(workspace.raw, workspace.preprocessed, results)
+    workspace = replace(Workspace.at(options.workspace), results=results)
     sized, make = timing.with_time, trainer.Trainer
 
     def as_in_the_arm(plan: Any, configuration: Any, *rest: Any, **more: Any) -> Any:
@@ -155,12 +159,15 @@ def score_unaveraged(options: argparse.Namespace, folder: Path, seed: int, minut
     from autounet.launch.validation import validate_fold
     from autounet.models.folder import ModelRecord, build_network, record_path
     from autounet.training.checkpoint import load_tensors, without_prefix
+    from autounet.training.precision import choose_precision
 
     tensors, _ = load_tensors(folder / "checkpoint.safetensors")
     record = ModelRecord.read(record_path(folder))
     network = build_network(record)
     network.load_state_dict(without_prefix("network", tensors))
-    predictor = Predictor.of(record, (network,), device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    precision = choose_precision(record.computed_in or "auto", cpu)
+    predictor = Predictor.of(record, (network,), device=cpu, precision=precision)
     raw = RawDataset.load(options.workspace / "raw" / DATASET)
     split = split_of(options.workspace / "preprocessed" / DATASET, raw, 0)
     cases = [case for case in raw.cases if case.name in split.validation]

@@ -26,7 +26,7 @@ from autounet.augmentation.patches import Augmentation
 from autounet.losses.deep_supervision import DeepSupervision
 from autounet.losses.options import build_loss
 from autounet.networks import NETWORKS
-from autounet.networks.layout import fast_layout, set_layout
+from autounet.networks.layout import set_fast_layout
 from autounet.plans import Plan
 from autounet.preprocessing.dataset import store_for
 from autounet.training.config import TrainConfig
@@ -46,7 +46,7 @@ store = store_for(folder, plan, chosen)
 names = json.loads((folder / "splits_final.json").read_text())[0]["train"]
 precision = choose_precision("auto", device)
 network = NETWORKS.find(chosen.network.name)(chosen.network, 1, plan.labels.num_outputs)
-set_layout(network, fast_layout(network, device, precision.dtype))
+set_fast_layout(network, device, precision.dtype)
 network.deep_supervision = True
 loss = DeepSupervision(build_loss("dice_ce", plan.labels, batch_dice=chosen.batch_dice), network.output_strides)
 objective = SegmentationObjective(loss, precision, alone(device))

@@ -18,7 +18,7 @@ from autounet.networks import NETWORKS
 from autounet.networks.base import SegmentationNetwork
 from autounet.networks.choice import NetworkChoice
 from autounet.networks.description import ActivationName, NormName, UpsamplingName
-from autounet.networks.layout import fast_layout, set_layout
+from autounet.networks.layout import set_fast_layout
 from autounet.planners.network import network_of_strides
 from autounet.training.config import TrainConfig
 
@@ -75,7 +75,7 @@ def test_logits_and_the_gradient_of_every_parameter_are_finite(name: str, kind: 
 def test_in_bfloat16_and_its_fast_layout_it_is_nearly_what_it_is_in_float32(name: str, kind: str) -> None:
     network, image = build(name, kind).eval(), image_for(name, kind, further=1)  # without dropout
     expected = network(image)[0].detach()
-    set_layout(network, fast_layout(network, torch.device("cpu"), torch.bfloat16))
+    set_fast_layout(network, torch.device("cpu"), torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         trained = network(image)[0]
         with torch.inference_mode():

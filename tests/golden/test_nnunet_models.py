@@ -14,7 +14,7 @@ from autounet.geometry import Geometry
 from autounet.inference.predictor import Predictor
 from autounet.models.folder import PREVIOUS_STAGE, fold_folder, load_network, trained_folds
 from autounet.models.nnunet.importing import ImportRequest, import_model
-from autounet.networks.layout import fast_layout, set_layout
+from autounet.networks.layout import set_fast_layout
 
 MODELS = Path(__file__).parent / "nnunet_models"
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def test_the_logits_of_a_patch_are_nnunets(name: str, as_predicted: bool, import
     record = next(iter(trained_folds(imported / name).values()))
     network = load_network(fold_folder(imported / name, record.fold), record, CPU)
     if as_predicted:
-        set_layout(network, fast_layout(network, CPU, torch.float32))
+        set_fast_layout(network, CPU, torch.float32)
     with torch.inference_mode():
         found = network(torch.from_numpy(golden["patch"]))[0].numpy()
     assert np.abs(golden["logits"]).max() > 1

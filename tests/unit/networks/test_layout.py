@@ -5,24 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autounet.network_plan import NetworkPlan
 from autounet.networks.blocks import ConvUnit, Style
+from autounet.networks.choice import NetworkChoice
 from autounet.networks.layout import fast_layout, set_layout
 from autounet.networks.plain import PlainUNet
+from autounet.planners.network import network_of_strides
 
 CPU = torch.device("cpu")
 
 
 def network_of(dims: int = 3, norm: str = "instance") -> PlainUNet:
-    plan = NetworkPlan(
-        name="plain",
-        features=(4, 8),
-        kernel_sizes=((3,) * dims,) * 2,
-        strides=((1,) * dims, (2,) * dims),
-        num_convs_encoder=(2, 2),
-        num_convs_decoder=(2,),
-        options={"norm": norm},
-    )
+    choice = NetworkChoice.of(f"plain,norm={norm}")
+    plan = network_of_strides(choice, ((1,) * dims, (2,) * dims), base_features=4, flat_stages=False)
     return PlainUNet(plan, 1, 3)
 
 
