@@ -1,12 +1,13 @@
 """Every network for the same wall time on the same fold: 2D on the EM stack, 3D on Hippocampus; run from the checkout.
 
     python -m tests.benchmarks.networks RAW_FOLDER WORKSPACE [--max-time 15m] [--networks unet2015 plain] [--dims 2]
+                                        [--results docs/benchmarks/networks/MACHINE.json]
 
 RAW_FOLDER holds Dataset201_ISBI2012EM and Dataset004_Hippocampus. Everything goes through the command line:
 `plan_and_preprocess`, then `train DATASET CONFIGURATION 0 --network NAME --max-time TIME` with the network's own
 recipe (or `--recipe`), which ends with masks of the fold's validation cases, and `evaluate`, with `--regions-between
 membrane` on the EM stack. A slow network has no time for masks of all of them: then `predict` makes these after it, so
-that all are scored on the same cases. What was measured is kept in WORKSPACE/networks.json: rows that are there are not
+that all are scored on the same cases. What was measured is kept in `--results`: rows that are there are not
 run again, and a network that fails is told of and tried again the next time. Prints tables in Markdown.
 """
 
@@ -75,6 +76,7 @@ class Row(Record):
         network: As asked for, options included.
         max_time: Likewise.
         recipe: Likewise; empty for the network's own.
+        computed_in: The number format, which depends on the machine.
         num_parameters: Of the network that the planner sized to the time.
         patch_size: Of its input.
         batch_size: Patches a step.
@@ -93,6 +95,7 @@ class Row(Record):
     network: str
     max_time: str
     recipe: str
+    computed_in: str | None
     num_parameters: int
     patch_size: tuple[int, ...]
     batch_size: int
@@ -175,6 +178,7 @@ def row_of(fold: Path, summary: Summary, used: Used, what: tuple[str, str, str, 
     memory = record.configuration.memory
     return Row(
         **dict(zip(("dataset", "network", "max_time", "recipe"), what, strict=True)),
+        computed_in=record.computed_in,
         num_parameters=num_parameters,
         patch_size=record.configuration.patch_size,
         batch_size=record.configuration.batch_size,
@@ -194,7 +198,8 @@ def table(task: Task, rows: Sequence[Row]) -> Iterator[str]:
     """The rows of a dataset as lines of Markdown, the best Dice first."""
     yield f"\n{task.dataset}, fold 0, {rows[0].num_cases} validation cases, {task.configuration}:\n"
     scores = ("Dice", "V Rand", "V info") if task.boundary else ("Dice",)
-    figures = ("parameters", "patch", "batch", "steps", "s a step", "memory planned", "memory measured", "wall")
+    memory = ("memory planned", "memory measured")
+    figures = ("format", "parameters", "patch", "batch", "steps", "s a step", *memory, "wall")
     yield f"| {' | '.join(('network', *scores, *figures))} |"
     yield f"|{'---|' * (1 + len(scores) + len(figures))}"
     for row in sorted(rows, key=lambda row: -(row.dice or 0)):
@@ -202,6 +207,7 @@ def table(task: Task, rows: Sequence[Row]) -> Iterator[str]:
         cells = (
             f"`{row.network}`{f' ({row.recipe})' if row.recipe else ''}, {row.max_time}",
             *("-" if score is None else f"{score:.4f}" for score in told),
+            row.computed_in or "-",
             f"{row.num_parameters:,}",
             "x".join(map(str, row.patch_size)),
             str(row.batch_size),
@@ -223,13 +229,14 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=[], metavar="NAME", help="all that fit by default")
     parser.add_argument("--dims", nargs="+", type=int, default=[2, 3], choices=[2, 3])
     parser.add_argument("--recipe", default="", help="paper, clock or nnunet; each network's own by default")
+    parser.add_argument("--results", type=Path, help="where figures are kept; WORKSPACE/networks.json by default")
     options = parser.parse_args()
     folder: Path = options.workspace.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "raw").exists():
         (folder / "raw").symlink_to(options.raw.absolute())
     os.environ["AUTOUNET_WORKSPACE"] = str(folder)
-    workspace, file = Workspace.at(folder), folder / "networks.json"
+    workspace, file = Workspace.at(folder), options.results or folder / "networks.json"
     rows = Rows.read(file).rows if file.exists() else ()
     for task in (task for task in TASKS if task.dims in options.dims):
         run_verb("plan_and_preprocess", "-d", task.number, "-c", task.configuration)
