@@ -57,6 +57,12 @@ class Problem:
     severity: Severity = Severity.HOPELESS
 
 
+def some_of(items: Sequence[object], most: int, joint: str = ", ") -> str:
+    """The first of many things and how many more there are, as `a, b and 12 more`; all of them where they are few."""
+    shown = joint.join(map(str, items[:most]))
+    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
 class DataError(RequestError):
     """A dataset has problems; all of them at once, so that they can be mended in one go."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,11 @@ import typer
 from autounet.cli.app import app
 from autounet.cli.common import JobsOption
 from autounet.cli.common import console_reporter as _reporter
+from autounet.errors import some_of
+from autounet.progress import Reporter
+
+# Names of cases left out; the files have all.
+_MAX_TOLD = 5
 
 _MetricsOption = Annotated[
     list[str] | None,
@@ -74,8 +80,7 @@ def evaluate(
         jobs=jobs,
         reporter=reporter,
     )
-    if summary.left_out:
-        reporter.say(f"Left out for want of a partner ({len(summary.left_out)}): {', '.join(summary.left_out)}")
+    _say_left_out(reporter, "for want of a partner", summary.left_out)
     reporter.console.print(scores_table(summary, f"{summary.num_cases} cases"))
     reporter.console.print(metrics_table(summary))
     stem = path.with_suffix("")
@@ -123,8 +128,7 @@ def compare(
         reporter=reporter,
     )
     reporter.say(f"A is {first}\nB is {second}")
-    if comparison.left_out:
-        reporter.say(f"Left out, in one of them only ({len(comparison.left_out)}): {', '.join(comparison.left_out)}")
+    _say_left_out(reporter, "as they are in one of them only", comparison.left_out)
     reporter.console.print(comparison_table(comparison))
     for row in comparison.rows:
         if row.class_name == comparison.rows[0].class_name or row.better in ("first", "second"):
@@ -136,3 +140,8 @@ def compare(
     between = f" --regions-between '{regions_between}'" if regions_between else ""
     options = f"{f' --reference {reference}' if reference else ''}{' --instances' if instances else ''}{between}"
     reporter.say(f"Next, to keep every figure: autounet compare {first} {second}{options} -o comparison.json")
+
+
+def _say_left_out(reporter: Reporter, why: str, names: Sequence[str]) -> None:
+    if names:
+        reporter.say(f"Left out {why} ({len(names)}): {some_of(names, _MAX_TOLD)}")

@@ -14,7 +14,7 @@ from autounet.data.dataset import RawCase, short_path
 from autounet.data.description import DatasetDescription
 from autounet.data.io import Image, read_image, read_label
 from autounet.data.io.base import FileError, geometry_difference
-from autounet.errors import Problem, RequestError
+from autounet.errors import Problem, RequestError, some_of
 from autounet.geometry import Array, Geometry
 
 # Counted in pieces, because counting makes 64-bit copies of what it counts.
@@ -175,9 +175,8 @@ def value_problems(case: RawCase, path: Path, counts: dict[int, int], descriptio
     undeclared = {value: count for value, count in counts.items() if value not in declared}
     if not undeclared:
         return []
-    shown = [f"{value} ({count} voxels)" for value, count in list(undeclared.items())[:_MAX_VALUES_SHOWN]]
-    more = f" and {len(undeclared) - len(shown)} more" if len(undeclared) > len(shown) else ""
-    what = f"undeclared label value{'s' * (len(undeclared) != 1)} {', '.join(shown)}{more}"
+    values = some_of([f"{value} ({count} voxels)" for value, count in undeclared.items()], _MAX_VALUES_SHOWN)
+    what = f"undeclared label value{'s' * (len(undeclared) != 1)} {values}"
     remedy = f"renumber to the declared {_listed(declared)}, or declare them under 'labels' in dataset.json"
     return [Problem(case.name, short_path(path), what, remedy)]
 

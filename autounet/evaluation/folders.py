@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from autounet.data.description import DatasetDescription
-from autounet.errors import DataError, Problem, RequestError
+from autounet.errors import DataError, Problem, RequestError, some_of
 from autounet.evaluation.case import OBJECTS, class_metrics, object_metrics
 from autounet.evaluation.metrics import OVERLAP_ALONE, MetricChoice, Values
 from autounet.evaluation.overlap import Confusion, confusion, score_confusion
@@ -194,7 +194,7 @@ def _problems(measured: _Measured) -> list[Problem]:
         Problem(
             case=task.pair.case,
             file=str(path),
-            what=f"holds undeclared values {sorted(set(values) - set(declared))[:10]}",
+            what=f"holds undeclared values {some_of(sorted(set(values) - set(declared)), 10)}",
             remedy=f"use the declared values {list(declared)} only; of numbered objects, score with --instances",
         )
         for path, values in sides

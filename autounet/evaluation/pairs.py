@@ -8,7 +8,7 @@ from pathlib import Path
 from autounet.data.description import DatasetDescription
 from autounet.data.io import READERS, FileError, known_ending, label_ending, read_label
 from autounet.data.io.base import geometry_difference
-from autounet.errors import DataError, Problem, RequestError
+from autounet.errors import DataError, Problem, RequestError, some_of
 from autounet.geometry import Array, Geometry
 
 
@@ -122,7 +122,7 @@ def _names(folder: Path, ending: str) -> set[str]:
     names = {name for name in _visible_files(folder) if name.endswith(ending)}
     if not names:
         others = sorted({"".join(Path(name).suffixes) or name for name in _visible_files(folder)})
-        held = f"; it holds {', '.join(others[:5])}" if others else "; it is empty"
+        held = f"; it holds {some_of(others, 5)}" if others else "; it is empty"
         remedy = "name the folder of the label files, all of the ending of the references"
         raise DataError(
             str(folder), [Problem(case="-", file=str(folder), what=f"no file ends in {ending}{held}", remedy=remedy)]

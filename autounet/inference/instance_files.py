@@ -14,7 +14,7 @@ import numpy as np
 
 from autounet.data.description import DatasetDescription
 from autounet.data.io import FileError, label_ending, read_label, write_label
-from autounet.errors import DataError, Problem, RequestError
+from autounet.errors import DataError, Problem, RequestError, some_of
 from autounet.inference.instances import (
     FoundObject,
     InstanceOptions,
@@ -118,8 +118,7 @@ def _separate_file(
         label, geometry = read_label(path)
         unknown = sorted(set(np.unique(label).tolist()) - {BACKGROUND, *labels.declared_values})
         if unknown:
-            more = f" and {len(unknown) - _MAX_TOLD} more" if len(unknown) > _MAX_TOLD else ""
-            what = f"holds the values {unknown[:_MAX_TOLD]}{more}, which dataset.json does not declare"
+            what = f"holds the values {some_of(unknown, _MAX_TOLD)}, which dataset.json does not declare"
             remedy = "give label maps of this dataset, not maps of objects, or declare the values"
             return CountedImage(name, problem=Problem(name, path.name, what, remedy))
         found = separate(label, geometry, classes, options)

@@ -7,6 +7,7 @@ from itertools import groupby
 from math import prod
 from typing import Literal
 
+from autounet.errors import some_of
 from autounet.records import SCHEMA_VERSION, Record
 
 _NAMES_SHOWN = 2
@@ -66,16 +67,11 @@ class TransferReport(Record):
         yield from _by_reason("adapted", self.adapted)
         yield from _by_reason("new", self.new)
         if self.unused:
-            yield f"unused: {_listed(self.unused)}"
+            yield f"unused: {some_of(self.unused, _NAMES_SHOWN)}"
         yield from self.remarks
 
 
 def _by_reason(verb: str, entries: Sequence[TransferredTensor]) -> Iterator[str]:
     ordered = sorted(entries, key=lambda entry: entry.reason)  # stable: names keep the network's order
     for reason, group in groupby(ordered, key=lambda entry: entry.reason):
-        yield f"{verb}: {_listed([entry.name for entry in group])}: {reason}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
-    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
+        yield f"{verb}: {some_of([entry.name for entry in group], _NAMES_SHOWN)}: {reason}"

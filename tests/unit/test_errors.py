@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 
 import pytest
 
-from autounet.errors import AutounetError, DataError, Problem, RequestError, RunError
+from autounet.errors import AutounetError, DataError, Problem, RequestError, RunError, some_of
 
 PROBLEM = Problem("case_1", "labelsTr/case_1.nii", "the value 7 is not declared", "declare it")
 
@@ -32,3 +33,18 @@ def test_a_data_error_comes_back_whole_from_a_worker() -> None:
         (PROBLEM,),
         str(error),
     )
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        ([], ""),
+        ([3], "3"),
+        (["a", "b"], "a, b"),
+        (["a", "b", "c"], "a, b and 1 more"),
+        (range(9), "0, 1 and 7 more"),
+    ],
+)
+def test_of_many_things_the_first_are_told_and_how_many_more(items: Sequence[object], told: str) -> None:
+    assert some_of(items, 2) == told
+    assert some_of(["a", "b", "c"], 2, "; ") == "a; b and 1 more"

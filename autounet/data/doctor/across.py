@@ -16,7 +16,7 @@ from autounet.data.appearance import PERCENTILES
 from autounet.data.description import DatasetDescription
 from autounet.data.doctor.case import CaseExam
 from autounet.data.doctor.findings import WHOLE_DATASET, Finding
-from autounet.errors import Problem, Severity
+from autounet.errors import Problem, Severity, some_of
 
 MAX_ROBUST_Z = 8.0
 # Fewer cases do not tell what is usual.
@@ -77,8 +77,7 @@ def class_findings(exams: Sequence[CaseExam], description: DatasetDescription) -
     full = {name for names in holders.values() for name in names}
     bare = [exam.name for exam in known if exam.name not in full]
     if bare:
-        more = f" and {len(bare) - _MAX_NAMES} more" if len(bare) > _MAX_NAMES else ""
-        what = f"{len(bare)} of {len(known)} cases show no class: {', '.join(bare[:_MAX_NAMES])}{more}"
+        what = f"{len(bare)} of {len(known)} cases show no class: {some_of(bare, _MAX_NAMES)}"
         remedy = "good if they are meant as counterexamples; otherwise add their annotation"
         problem = Problem(WHOLE_DATASET, "labelsTr", what, remedy, severity=Severity.HARMLESS)
         findings.append(Finding(problem, "classes", str(len(bare))))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from autounet.errors import RequestError
+from autounet.errors import RequestError, some_of
 from autounet.network_plan import NetworkPlan
 from autounet.networks.base import SegmentationNetwork
 
@@ -93,9 +93,8 @@ def converted_weights(
     ]
     problems = [*map("{} is missing".format, missing), *map("{} is not known".format, unknown), *differing]
     if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise RequestError(
-            f"{source} holds the weights of another network than its plans tell: {'; '.join(problems[:_SHOWN])}{more}. "
+            f"{source} holds the weights of another network than its plans tell: {some_of(problems, _SHOWN, '; ')}. "
             "A trainer of its own may have built it; predict with nnU-Net itself."
         )
     broken = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
