@@ -57,12 +57,6 @@ class Problem:
     severity: Severity = Severity.HOPELESS
 
 
-def some_of(items: Sequence[object], most: int, joint: str = ", ") -> str:
-    """The first of many things and how many more there are, as `a, b and 12 more`; all of them where they are few."""
-    shown = joint.join(map(str, items[:most]))
-    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
-
-
 class DataError(RequestError):
     """A dataset has problems; all of them at once, so that they can be mended in one go."""
 
@@ -82,3 +76,9 @@ class WorkError(DataError):
     """Some of many cases failed while they were worked on, though nothing was wrong with the request."""
 
     exit_code = RunError.exit_code
+
+
+def some_of(items: Sequence[object], most: int, joint: str = ", ") -> str:
+    """The first of many things and how many more there are, as `a, b and 12 more`; all of them where they are few."""
+    shown = joint.join(map(str, items[:most]))
+    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"

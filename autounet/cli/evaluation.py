@@ -80,7 +80,7 @@ def evaluate(
         jobs=jobs,
         reporter=reporter,
     )
-    _say_left_out(reporter, "for want of a partner", summary.left_out)
+    _say_left_out(reporter, " for want of a partner", summary.left_out)
     reporter.console.print(scores_table(summary, f"{summary.num_cases} cases"))
     reporter.console.print(metrics_table(summary))
     stem = path.with_suffix("")
@@ -128,7 +128,7 @@ def compare(
         reporter=reporter,
     )
     reporter.say(f"A is {first}\nB is {second}")
-    _say_left_out(reporter, "as they are in one of them only", comparison.left_out)
+    _say_left_out(reporter, ", in one of them only", comparison.left_out)
     reporter.console.print(comparison_table(comparison))
     for row in comparison.rows:
         if row.class_name == comparison.rows[0].class_name or row.better in ("first", "second"):
@@ -144,4 +144,4 @@ def compare(
 
 def _say_left_out(reporter: Reporter, why: str, names: Sequence[str]) -> None:
     if names:
-        reporter.say(f"Left out {why} ({len(names)}): {some_of(names, _MAX_TOLD)}")
+        reporter.say(f"Left out{why} ({len(names)}): {some_of(names, _MAX_TOLD)}")

@@ -136,4 +136,4 @@ def test_what_cannot_be_done_is_refused_with_the_way_out(
     assert run(monkeypatch, "evaluate", "labels", "new", "--missing", "ignore") == 0
     assert "Left out for want of a partner (1): labels/case_03.nii.gz" in capsys.readouterr().out
     assert run(monkeypatch, "compare", "old", "new", "-r", "labels", "--missing", "ignore") == 0
-    assert "as they are in one of them only (2): case_03, case_04" in capsys.readouterr().out
+    assert "Left out, in one of them only (2): case_03, case_04" in capsys.readouterr().out

@@ -172,7 +172,7 @@ def test_a_folder_gets_maps_and_tables(masks: Path, tmp_path: Path) -> None:
 
 def test_values_without_a_class_are_told_and_the_others_are_done(masks: Path, tmp_path: Path) -> None:
     Pillow.fromarray(np.full((40, 60), 7, np.uint8)).save(masks / "odd.png")
-    with pytest.raises(DataError, match=r"odd\.png: holds the values 7") as error:
+    with pytest.raises(DataError, match=r"odd\.png: holds the values 7, which") as error:
         separate_folder(masks, tmp_path / "objects")
     assert error.value.exit_code == 2
     assert (tmp_path / "objects" / "two.png").is_file()
