@@ -248,7 +248,7 @@ def _changes(planned: Configuration, chosen: Configuration) -> list[str]:
         ("patch size", planned.patch_size, chosen.patch_size),
     ]
     return [
-        f"{name} {before} -> {after}, so that at least {ENOUGH_STEPS} steps fit the time"
+        f"{name} {before} -> {after}, so that more steps fit the time ({ENOUGH_STEPS} are enough)"
         for name, before, after in pairs
         if before != after
     ]

@@ -112,6 +112,13 @@ def test_every_change_is_told() -> None:
     assert "(96, 160, 160) -> (48, 80, 80)" in sizing.changes[2]
 
 
+def test_no_more_steps_are_promised_than_fit() -> None:
+    """It said "at least 1800 steps fit the time" above a line that foretold 741."""
+    sizing, _ = sized(configuration_of(), 10_000)
+    assert sizing.num_steps < ENOUGH_STEPS
+    assert all(change.endswith("so that more steps fit the time (1800 are enough)") for change in sizing.changes)
+
+
 def test_hopeless_candidates_are_not_measured() -> None:
     sizing, measured = sized(configuration_of(), 10_000)
     assert set(map(arithmetic, measured)) == {arithmetic(sizing.configuration)}  # a step of the plan might take hours
