@@ -66,9 +66,12 @@ class NetworkRecipe:
     hints: RecipeHints
 
     def told(self, config: TrainConfig) -> str | None:
-        """A line that tells which of them are used; `None` where none is."""
+        """A line that tells which of them are used, and what else there is; `None` where none is used."""
         used = [f"{name} {value}" for name, value in self.hints.choices.items() if getattr(config, name) == value]
-        return f"as in {self.paper}: {', '.join(used)} (--recipe clock or nnunet takes ours)" if used else None
+        ours = "--recipe clock or nnunet takes ours"
+        if config.max_seconds is not None:
+            ours = "--recipe clock takes ours, which is made for a given time"
+        return f"as in {self.paper}: {', '.join(used)} ({ours})" if used else None
 
 
 @dataclass(frozen=True)
