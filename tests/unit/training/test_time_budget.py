@@ -116,6 +116,7 @@ def test_no_more_steps_are_promised_than_fit() -> None:
     """It said "at least 1800 steps fit the time" above a line that foretold 741."""
     sizing, _ = sized(configuration_of(), 10_000)
     assert sizing.num_steps < ENOUGH_STEPS
+    assert sizing.changes
     assert all(change.endswith("so that more steps fit the time (1800 are enough)") for change in sizing.changes)
 
 
