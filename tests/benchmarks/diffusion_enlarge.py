@@ -23,7 +23,6 @@ from autounet.data.io import label_ending
 from autounet.data.splits import SPLITS_FILE, Split, make_splits, write_splits
 from tests.benchmarks.verbs import run_verb
 
-DRAWING = ("--network", "diffusion_unet")
 REAL, ENLARGED = "Dataset991_Real", "Dataset992_Enlarged"
 
 
@@ -66,6 +65,8 @@ def main() -> None:
     parser.add_argument("--segment-time", default="10m")
     parser.add_argument("--copies", type=int, default=2)
     parser.add_argument("--steps", default="50")
+    parser.add_argument("--guidance", default="2")
+    parser.add_argument("--network", default="diffusion_unet", help="that draws, with its options")
     parser.add_argument("--cases", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--patch", type=int, default=64)
@@ -84,14 +85,16 @@ def main() -> None:
     describe(source, real)
     sizes = ("--patch", *[str(given.patch)] * 2, "--features", str(given.features), "--stages", "3")
     prepare(workspace, REAL, split)
-    prepare(workspace, REAL, split, *DRAWING, *sizes, "--batch-size", "8")
-    if not list((workspace / "results" / REAL).glob("*diffusion_unet__2d/fold_0/validation/diffusion.json")):
+    drawing = ("--network", given.network)
+    prepare(workspace, REAL, split, *drawing, *sizes, "--batch-size", "8")
+    if not list((workspace / "results" / REAL).glob("*diffusion_unet*__2d/fold_0/validation/diffusion.json")):
         length = ("--max-time", given.draw_time, "--learning-rate", given.learning_rate, "--overwrite")
-        run_verb("train", REAL[7:10], "2d", "0", *DRAWING, *length)
+        run_verb("train", REAL[7:10], "2d", "0", *drawing, *length)
     maps, drawn = workspace / "maps", workspace / "drawn"
     copy_cases(source, maps, list(split.train), ending)
     places = ("-i", str(maps / "labelsTr"), "-o", str(drawn))
-    run_verb("sample", REAL[7:10], *places, "--copies", str(given.copies), "--steps", given.steps)
+    how = ("--copies", str(given.copies), "--steps", given.steps, "--guidance", given.guidance)
+    run_verb("sample", REAL[7:10], *places, *how)
 
     made = sorted(path.name.removesuffix(label_ending(ending)) for path in (drawn / "labelsTr").iterdir())
     copy_cases(real, enlarged, [*split.train, *split.validation], ending)

@@ -1,13 +1,15 @@
 """What a training step was found to cost beside what it really takes: a network added to `NETWORKS` is tested as it is.
 
 Real memory is the CPU profiler's record of every allocation. Networks here are narrow, so that activations dominate as
-they do in training; what scratch a convolution of large weights takes on a CPU depends on the number of its threads.
+they do in training. What scratch a convolution takes on a CPU depends on its instruction set and its threads (oneDNN
+picks another method where there is no AVX-512), and no estimate can know it: the peak is known with it and without.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +58,12 @@ class Measured:
 
     Attributes:
         peak: The most in use at once.
+        peak_of_tensors: The same without the scratch of single operations.
         after_forward: In use before the backward pass.
     """
 
     peak: int
+    peak_of_tensors: int
     after_forward: int
 
 
@@ -144,24 +148,49 @@ def measure(
             with record_function("backward pass"):
                 value.backward()
             optimizer.step()
-    in_use = peak = sum(parameter.nbytes for parameter in network.parameters())
-    after_forward = 0
     assert recording.profiler is not None
-    for event in sorted(recording.profiler.kineto_results.events(), key=lambda event: int(event.start_ns())):
-        if event.name() == "[memory]":
-            in_use += event.nbytes()
-            peak = max(peak, in_use)
-        elif event.name() == "backward pass":
+    events = sorted(recording.profiler.kineto_results.events(), key=lambda event: int(event.start_ns()))
+    return peaks([(event.name(), event.nbytes()) for event in events], sum(p.nbytes for p in network.parameters()))
+
+
+def peaks(events: list[tuple[str, int]], in_use: int) -> Measured:
+    """Follows what is allocated and freed, in order of time, from what is in use before.
+
+    Args:
+        events: Names of operations where they begin, and `[memory]` with the bytes that were taken (or, below 0, freed).
+        in_use: Bytes.
+    """
+    peak = peak_of_tensors = in_use
+    after_forward = scratch = largest = 0
+    for place, (name, num_bytes) in enumerate(events):
+        if name == "backward pass":
             after_forward = in_use
-    return Measured(peak, after_forward)
+        if name != "[memory]":
+            continue
+        in_use += num_bytes
+        if num_bytes > largest and freed_at_once(events, place):
+            scratch = num_bytes
+        else:
+            largest = max(largest, num_bytes)
+        if num_bytes == -scratch:
+            scratch = 0
+        peak, peak_of_tensors = max(peak, in_use), max(peak_of_tensors, in_use - scratch)
+    return Measured(peak, peak_of_tensors, after_forward)
+
+
+def freed_at_once(events: list[tuple[str, int]], place: int) -> bool:
+    """Whether a block is gone before another operation begins: no tensor, or the copy of one in another layout."""
+    after = (events[later] for later in range(place + 1, len(events)))
+    of_operation = itertools.takewhile(lambda event: event[0] == "[memory]", after)
+    return ("[memory]", -events[place][1]) in of_operation
 
 
 @networks
 def test_the_peak_of_a_step_is_what_was_found(name: str, kind: str) -> None:
     cost, real = estimate(name, kind), measure(name, kind)
-    assert 3 * cost.parameter_bytes < real.peak * 2 / 3, "activations must matter for the test to mean something"
+    assert 3 * cost.parameter_bytes < real.peak_of_tensors * 2 / 3, "activations must matter for the test to mean something"
     # Convolutions of one voxel are counted with copies that a CPU does without: where they are many, it is too much.
-    assert 0.95 * real.peak <= cost.memory_bytes(BATCH_SIZE) <= 1.1 * real.peak
+    assert 0.95 * real.peak_of_tensors <= cost.memory_bytes(BATCH_SIZE) <= 1.1 * real.peak
 
 
 @networks
@@ -188,7 +217,7 @@ def test_what_classes_that_were_not_annotated_take_is_what_was_found(kind: str, 
     real = measure("plain", kind, schema, partial=True)
     kept = cost.parameter_bytes + cost.optimizer_bytes + BATCH_SIZE * cost.activation_bytes_per_sample
     assert kept == pytest.approx(real.after_forward, rel=0.001)
-    assert cost.memory_bytes(BATCH_SIZE) == pytest.approx(real.peak, rel=0.03)
+    assert 0.97 * real.peak_of_tensors <= cost.memory_bytes(BATCH_SIZE) <= 1.03 * real.peak
 
 
 @pytest.mark.parametrize(
@@ -235,4 +264,4 @@ def test_what_a_loss_takes_is_what_was_found(loss: str, kind: str, schema: str) 
     cost, real = estimate("plain", kind, labels, loss=loss), measure("plain", kind, schema, loss=loss)
     kept = cost.parameter_bytes + cost.optimizer_bytes + BATCH_SIZE * cost.activation_bytes_per_sample
     assert kept == pytest.approx(real.after_forward, rel=0.01)
-    assert cost.memory_bytes(BATCH_SIZE) == pytest.approx(real.peak, rel=0.05)
+    assert 0.95 * real.peak_of_tensors <= cost.memory_bytes(BATCH_SIZE) <= 1.05 * real.peak
