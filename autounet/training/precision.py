@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from autounet.training.config import FormatName, PrecisionName
 # Half precision must win by this much: it costs some exactness, so a draw goes to float32.
 _REQUIRED_SPEEDUP = 1.2
 _PROBE_CHANNELS, _PROBE_EDGE, _PROBE_RUNS = 32, 16, 6
+_TRIAL_EDGE, _TRIAL_RUNS = 8, 2
+# So many times as long as float32 is no noise.
+_HOPELESS = 10
 _LARGEST_ERROR = 0.02
 
 
@@ -78,19 +82,35 @@ def fitting(network: nn.Module, device: torch.device, precision: Precision) -> P
     return precision
 
 
+@functools.cache
 def _probe_cpu() -> Precision:
     """Time a convolution, forward and backward, in both formats: flags of the processor do not tell its speed.
+
+    A small one first, as a CPU without instructions for bfloat16 takes seventy times as long.
+    """
+    seconds, error = _race(_TRIAL_EDGE, _TRIAL_RUNS)
+    if seconds[torch.bfloat16] < _HOPELESS * seconds[torch.float32]:
+        seconds, error = _race(_PROBE_EDGE, _PROBE_RUNS)
+    speedup = seconds[torch.float32] / seconds[torch.bfloat16]
+    measured = f"a convolution in bfloat16 takes {1 / speedup:.2f} times the time of float32 on this CPU"
+    if speedup >= _REQUIRED_SPEEDUP and error < _LARGEST_ERROR:
+        return Precision(torch.bfloat16, measured)
+    return Precision(torch.float32, measured)
+
+
+def _race(edge: int, num_runs: int) -> tuple[dict[torch.dtype, float], float]:
+    """The least seconds of a convolution of `edge` voxels in each format, and how far bfloat16 is off, of the largest.
 
     On one thread, in turn: on a busy machine two threads wait for each other, which takes as long in either format.
     """
     generator = torch.Generator().manual_seed(0)
     convolution = nn.Conv3d(_PROBE_CHANNELS, _PROBE_CHANNELS, 3, padding=1)
-    x = torch.randn(2, _PROBE_CHANNELS, *(_PROBE_EDGE,) * 3, generator=generator)
+    x = torch.randn(2, _PROBE_CHANNELS, *(edge,) * 3, generator=generator)
     seconds, outputs = dict.fromkeys((torch.float32, torch.bfloat16), math.inf), {}
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for dtype in [*seconds] * _PROBE_RUNS:
+        for dtype in [*seconds] * num_runs:
             start = time.perf_counter()
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
                 output = convolution(x)
@@ -99,10 +119,5 @@ def _probe_cpu() -> Precision:
             seconds[dtype] = min(seconds[dtype], time.perf_counter() - start)
     finally:
         torch.set_num_threads(num_threads)
-    speedup = seconds[torch.float32] / seconds[torch.bfloat16]
     exact = outputs[torch.float32]
-    error = float((outputs[torch.bfloat16] - exact).abs().max() / exact.abs().max())
-    measured = f"a convolution in bfloat16 takes {1 / speedup:.2f} times the time of float32 on this CPU"
-    if speedup >= _REQUIRED_SPEEDUP and error < _LARGEST_ERROR:
-        return Precision(torch.bfloat16, measured)
-    return Precision(torch.float32, measured)
+    return seconds, float((outputs[torch.bfloat16] - exact).abs().max() / exact.abs().max())

@@ -157,7 +157,7 @@ def peaks(events: list[tuple[str, int]], in_use: int) -> Measured:
     """Follows what is allocated and freed, in order of time, from what is in use before.
 
     Args:
-        events: Names of operations where they begin, and `[memory]` with the bytes that were taken (or, below 0, freed).
+        events: Names of operations where they begin, and `[memory]` with the bytes taken (below 0: freed).
         in_use: Bytes.
     """
     peak = peak_of_tensors = in_use
@@ -188,7 +188,9 @@ def freed_at_once(events: list[tuple[str, int]], place: int) -> bool:
 @networks
 def test_the_peak_of_a_step_is_what_was_found(name: str, kind: str) -> None:
     cost, real = estimate(name, kind), measure(name, kind)
-    assert 3 * cost.parameter_bytes < real.peak_of_tensors * 2 / 3, "activations must matter for the test to mean something"
+    assert 3 * cost.parameter_bytes < real.peak_of_tensors * 2 / 3, (
+        "activations must matter for the test to mean something"
+    )
     # Convolutions of one voxel are counted with copies that a CPU does without: where they are many, it is too much.
     assert 0.95 * real.peak_of_tensors <= cost.memory_bytes(BATCH_SIZE) <= 1.1 * real.peak
 

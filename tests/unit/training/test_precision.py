@@ -11,7 +11,7 @@ from autounet.networks.choice import NetworkChoice
 from autounet.planners.network import network_of_strides
 from autounet.training.config import PrecisionName
 from autounet.training.device import choose_device
-from autounet.training.precision import Precision, choose_precision, precision_for
+from autounet.training.precision import Precision, _probe_cpu, choose_precision, precision_for
 
 CPU = torch.device("cpu")
 
@@ -29,6 +29,41 @@ def test_the_format_of_a_cpu_is_measured_and_the_reason_told() -> None:
     assert torch.get_num_threads() == num_threads, "it is measured on one"
     assert precision.dtype in (torch.float32, torch.bfloat16)
     assert "times the time of float32" in precision.reason
+
+
+@pytest.mark.parametrize(
+    ("slower", "runs", "expected"),
+    [(60, 4, torch.float32), (9, 16, torch.float32), (1, 16, torch.float32), (0.5, 16, torch.bfloat16)],
+)
+def test_a_format_that_is_hopelessly_slow_is_timed_on_small_maps_only(
+    slower: float, runs: int, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, sizes = 0.0, []
+
+    class Convolution(torch.nn.Module):
+        """Takes a second for every voxel in float32."""
+
+        def __init__(self, *_: int, **__: int) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            nonlocal now
+            sizes.append(x[0, 0].numel())
+            now += sizes[-1] * (slower if torch.is_autocast_enabled("cpu") else 1)
+            return x * self.weight
+
+    monkeypatch.setattr("autounet.training.precision.nn.Conv3d", Convolution)
+    monkeypatch.setattr("autounet.training.precision.time.perf_counter", lambda: now)
+    _probe_cpu.cache_clear()
+    try:
+        precision = choose_precision("auto", CPU)
+        assert precision.dtype == expected
+        assert f"takes {slower:.2f} times the time of float32" in precision.reason
+        assert sizes == [8**3] * 4 + [16**3] * (runs - 4)
+        assert choose_precision("auto", CPU) is precision, "measured once"
+    finally:
+        _probe_cpu.cache_clear()
 
 
 def test_autocast_computes_in_the_format() -> None:
