@@ -101,12 +101,13 @@ def main() -> None:
     copy_cases(drawn, enlarged, made, ending)
     describe(source, enlarged)
     prepare(workspace, ENLARGED, Split(train=(*split.train, *made), validation=split.validation))
-    print(f"| trained on | Dice of {len(split.validation)} real validation cases, {given.seeds} seeds | spread |")
-    print("|---|---|---|")
+    print(f"| trained on | Dice of {len(split.validation)} real validation cases, {given.seeds} seeds | spread | each seed |")
+    print("|---|---|---|---|")
     for dataset, title in ((REAL, f"{len(split.train)} real"), (ENLARGED, f"and {len(made)} drawn")):
         scores = [dice(workspace, dataset, given.segment_time, seed) for seed in range(given.seeds)]
         spread = np.std(scores, ddof=1) if len(scores) > 1 else np.nan
-        print(f"| {title} | {np.mean(scores):.4f} | {spread:.4f} |", flush=True)
+        each = " ".join(f"{score:.4f}" for score in scores)
+        print(f"| {title} | {np.mean(scores):.4f} | {spread:.4f} | {each} |", flush=True)
 
 
 if __name__ == "__main__":
