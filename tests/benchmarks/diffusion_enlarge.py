@@ -101,7 +101,8 @@ def main() -> None:
     copy_cases(drawn, enlarged, made, ending)
     describe(source, enlarged)
     prepare(workspace, ENLARGED, Split(train=(*split.train, *made), validation=split.validation))
-    print(f"| trained on | Dice of {len(split.validation)} real validation cases, {given.seeds} seeds | spread | each seed |")
+    cases = f"{len(split.validation)} real validation cases"
+    print(f"| trained on | Dice of {cases}, {given.seeds} seeds | spread | each seed |")
     print("|---|---|---|---|")
     for dataset, title in ((REAL, f"{len(split.train)} real"), (ENLARGED, f"and {len(made)} drawn")):
         scores = [dice(workspace, dataset, given.segment_time, seed) for seed in range(given.seeds)]
