@@ -2,7 +2,8 @@
 
 Real memory is the CPU profiler's record of every allocation. Networks here are narrow, so that activations dominate as
 they do in training. What scratch a convolution takes on a CPU depends on its instruction set and its threads (oneDNN
-picks another method where there is no AVX-512), and no estimate can know it: the peak is known with it and without.
+picks another method where there is no AVX-512), and no estimate can know it: there an estimate may lie between the peak
+with such scratch and the peak without.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Measured:
 
     Attributes:
         peak: The most in use at once.
-        peak_of_tensors: The same without the scratch of single operations.
+        peak_of_tensors: The same; where there is no AVX-512, without the scratch of single operations.
         after_forward: In use before the backward pass.
     """
 
@@ -160,6 +161,7 @@ def peaks(events: list[tuple[str, int]], in_use: int) -> Measured:
         events: Names of operations where they begin, and `[memory]` with the bytes taken (below 0: freed).
         in_use: Bytes.
     """
+    drops_scratch = not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     peak = peak_of_tensors = in_use
     after_forward = scratch = largest = 0
     for place, (name, num_bytes) in enumerate(events):
@@ -168,7 +170,7 @@ def peaks(events: list[tuple[str, int]], in_use: int) -> Measured:
         if name != "[memory]":
             continue
         in_use += num_bytes
-        if num_bytes > largest and freed_at_once(events, place):
+        if drops_scratch and num_bytes > largest and freed_at_once(events, place):
             scratch = num_bytes
         else:
             largest = max(largest, num_bytes)
